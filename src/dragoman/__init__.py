@@ -1,0 +1,25 @@
+"""Dragoman: a self-hosted server for AI agents.
+
+Importing this package is cheap and has no side effects; what needs the web framework or the SDK is loaded when it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["AgentSpec", "create_agent_router", "create_app"]
+
+if TYPE_CHECKING:
+    from dragoman.asgi import create_agent_router, create_app
+    from dragoman.domain.agents import AgentSpec
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("create_app", "create_agent_router"):
+        import dragoman.asgi
+
+        return getattr(dragoman.asgi, name)
+    if name == "AgentSpec":
+        from dragoman.domain.agents import AgentSpec
+
+        return AgentSpec
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

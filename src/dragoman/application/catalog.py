@@ -1,0 +1,36 @@
+"""Which agents there are, and which provider plays them for whom."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dragoman.domain.agents import AgentCard
+from dragoman.domain.errors import NotFound
+from dragoman.domain.identity import Principal
+from dragoman.ports.runtime import Provider
+
+ChooseProvider = Callable[[Principal], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    providers: Mapping[str, Provider]  # the enabled ones, in order
+    choose: ChooseProvider  # the name of the provider a principal's runs prefer
+    show_instructions: bool = False
+
+    def find(self, principal: Principal, key: str) -> AgentCard:
+        """The agent of that key, as the principal's provider plays it, else any other that can."""
+        for provider in self._preferred(principal):
+            if card := provider.agents.get(key):
+                return card
+        raise NotFound("agent", key)
+
+    def list(self, principal: Principal) -> Sequence[AgentCard]:
+        cards: dict[str, AgentCard] = {}
+        for provider in self._preferred(principal):
+            for key, card in provider.agents.items():
+                cards.setdefault(key, card)
+        return list(cards.values())
+
+    def _preferred(self, principal: Principal) -> Sequence[Provider]:
+        first = self.providers[self.choose(principal)]
+        return [first, *(provider for provider in self.providers.values() if provider is not first)]

@@ -1,0 +1,324 @@
+"""The live side of the logs: what the runs of this process have written, shown at once, stored by group commit.
+
+A ``Channel`` is one attempt of one run. Its player writes; any number of readers follow, each holding nothing but a
+position. The ``LiveLog`` stores what all channels have written: one transaction per tick for the whole process, and at
+once when somebody waits for it. Readers see an event when everything before it may be seen, and a durable event only
+once it is stored.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from dragoman.domain.errors import LogFull, StorageUnavailable
+from dragoman.domain.events import SHOWN_AT_ONCE, Event, Recorded
+from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, first_position
+from dragoman.ports.events import Append, End, EventLog
+
+logger = logging.getLogger(__name__)
+
+TAIL = 2048
+"""How many stored events a channel keeps in memory. A reader further behind reads from the store."""
+
+
+class Channel:
+    """One attempt of one run. Only its player writes to it."""
+
+    def __init__(self, run_id: str, attempt: int, wake_writer: Callable[["Channel", bool], None]) -> None:
+        self.run_id = run_id
+        self.attempt = attempt
+        self.readers = 0
+        self.closed = False  # nothing more will be shown here
+        self.fenced = False  # the run was taken away from this process
+        self.on_fenced: Callable[[], None] = lambda: None
+        self.on_unstorable: Callable[[], None] = lambda: None
+        self.on_abandoned: Callable[[], None] = lambda: None
+        self._wake_writer = wake_writer
+        first = first_position(attempt)
+        self._next = first
+        self._limit = first + POSITIONS_PER_ATTEMPT
+        self._entries: list[Recorded] = []
+        self._base = first  # position of _entries[0]
+        self._stored = first  # everything below this position is durable
+        self._visible = first  # everything below this position may be shown
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._settling: list[tuple[int, asyncio.Future[None]]] = []
+        self.done = asyncio.Event()  # set when it closes
+        self.end: End | None = None
+        self.result: Run | None = None  # the run as it ended, for those who wait for it here
+        self.last_word: Event | None = None  # shown to readers at the end, in no log
+
+    # writing -----------------------------------------------------------------------------------------------------
+
+    def begin_with(self, recorded: Recorded) -> None:
+        """The store has already written this event (``RunStarted``, in the transaction of the claim)."""
+        self._entries.append(recorded)
+        self._base = recorded.position
+        self._next = self._stored = self._visible = recorded.position + 1
+        self.wake_readers()
+
+    def show(self, event: Event) -> None:
+        self._add(event)
+        if self._visible == self._next - 1:  # nothing before it is waiting to be stored
+            self._visible = self._next
+            self.wake_readers()
+        self._wake_writer(self, False)
+
+    def record(self, *events: Event, end: End | None = None) -> Awaitable[None]:
+        for event in events:
+            self._add(event, reserve=0 if end else 1)
+        if end is not None:
+            self.end = end
+        settled = asyncio.get_running_loop().create_future()
+        self._settling.append((self._next, settled))
+        self._wake_writer(self, True)
+        return settled
+
+    def _add(self, event: Event, reserve: int = 1) -> None:
+        if self._next + reserve >= self._limit:
+            raise LogFull
+        self._entries.append(Recorded(self._next, event))
+        self._next += 1
+
+    # storing -----------------------------------------------------------------------------------------------------
+
+    def unsaved(self) -> Append | None:
+        events = tuple(self._entries[self._stored - self._base :])
+        if not events:
+            return None
+        return Append(self.run_id, self.attempt, events, self.end)
+
+    def saved(self, append: Append) -> None:
+        self._stored = append.events[-1].position + 1
+        visible = max(self._visible, self._stored)
+        while visible < self._next and isinstance(self._entries[visible - self._base].event, SHOWN_AT_ONCE):
+            visible += 1
+        self._visible = visible
+        while self._settling and self._settling[0][0] <= self._stored:
+            _settle(self._settling.pop(0)[1])
+        self.wake_readers()
+        self._trim()
+
+    def fence(self) -> None:
+        """The run is no longer ours. Nothing that was not stored is shown."""
+        self.fenced = True
+        self.close()
+        self.on_fenced()
+
+    def discard(self) -> None:
+        """What is not stored yet cannot be stored at all: drop it, and let the player end the run."""
+        self._entries.clear()
+        self._base = self._stored = self._visible = self._next
+        self.end = None
+        self._settle_all()
+        self.on_unstorable()
+
+    def _trim(self) -> None:
+        excess = self._stored - self._base - TAIL
+        if excess >= TAIL:
+            del self._entries[:excess]
+            self._base += excess
+
+    # reading -----------------------------------------------------------------------------------------------------
+
+    def since(self, after: int) -> list[Recorded] | None:
+        """What may be shown above ``after``; ``None`` if some of it is no longer in memory."""
+        if after + 1 < self._base:
+            return None
+        return self._entries[after + 1 - self._base : self._visible - self._base]
+
+    async def changed(self, after: int) -> None:
+        """Wait until there is something above ``after``, or the channel closes."""
+        if self.closed or self._visible > after + 1:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[None]:
+        """Counts somebody who is watching; when the last one leaves, the player may want to know."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            if not self.readers and not self.closed:
+                self.on_abandoned()
+
+    def dismiss(self, last_word: Event) -> None:
+        """Tell the readers why there is no more, and let the player stop."""
+        self.last_word = last_word
+        self.fence()
+
+    def close(self) -> None:
+        """Nothing more will be shown. Readers that want to know why ask the store."""
+        self.closed = True
+        self.done.set()
+        self._settle_all()
+        self.wake_readers()
+
+    def _settle_all(self) -> None:
+        for _, settled in self._settling:
+            _settle(settled)
+        self._settling.clear()
+
+    def wake_readers(self) -> None:
+        if self._waiters:
+            for waiter in self._waiters:
+                _settle(waiter)
+            self._waiters.clear()
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@dataclass(slots=True)
+class LogHealth:
+    """How storing goes, for readiness and metrics."""
+
+    failing_since: float | None = None
+    commits: int = 0
+    failures: int = 0
+    events: int = 0
+
+
+class LiveLog:
+    """All channels of this process and the one writer that stores them."""
+
+    def __init__(self, events: EventLog, *, tick: float = 0.05, retry: float = 0.5) -> None:
+        self.health = LogHealth()
+        self.going_away = False
+        self._events = events
+        self._tick = tick
+        self._retry = retry
+        self._channels: dict[str, Channel] = {}
+        self._openings: dict[str, asyncio.Event] = {}
+        self._dirty: dict[str, Channel] = {}
+        self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._stopping = False
+        self._writer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._writer = asyncio.get_running_loop().create_task(self._write(), name="log writer")
+
+    async def stop(self) -> None:
+        """Store what there is, then end."""
+        self._stopping = True
+        self._work.set()
+        self._urgent.set()
+        if self._writer is not None:
+            await self._writer
+
+    @property
+    def alive(self) -> bool:
+        return self._writer is not None and not self._writer.done()
+
+    @property
+    def channels(self) -> int:
+        return len(self._channels)
+
+    @property
+    def readers(self) -> int:
+        return sum(channel.readers for channel in self._channels.values())
+
+    # channels ----------------------------------------------------------------------------------------------------
+
+    def open(self, run_id: str, attempt: int) -> Channel:
+        channel = Channel(run_id, attempt, self._wake)
+        self._channels[run_id] = channel
+        if opening := self._openings.pop(run_id, None):
+            opening.set()
+        return channel
+
+    def get(self, run_id: str) -> Channel | None:
+        return self._channels.get(run_id)
+
+    async def opened(self, run_id: str, timeout: float) -> None:
+        """Wait until the run is played here, or for ``timeout`` seconds."""
+        opening = self._openings.setdefault(run_id, asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(opening.wait(), timeout)
+
+    def forget(self, channel: Channel) -> None:
+        if self._channels.get(channel.run_id) is channel:
+            del self._channels[channel.run_id]
+        if opening := self._openings.pop(channel.run_id, None):
+            opening.set()
+
+    def dismiss_readers(self) -> None:
+        """End every stream without a terminal event: the server is going away. Writing goes on."""
+        self.going_away = True
+        for channel in self._channels.values():
+            channel.wake_readers()
+        for opening in self._openings.values():
+            opening.set()
+
+    # storing -----------------------------------------------------------------------------------------------------
+
+    def _wake(self, channel: Channel, urgent: bool) -> None:
+        self._dirty[channel.run_id] = channel
+        self._work.set()
+        if urgent:
+            self._urgent.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._work.wait()
+            if not self._urgent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._urgent.wait(), self._tick)
+            self._work.clear()
+            self._urgent.clear()
+            dirty, self._dirty = self._dirty, {}
+            stored = await self._save(list(dirty.values()))
+            if self._stopping and (not self._dirty or not stored):
+                return
+            if not stored:
+                await asyncio.sleep(self._retry)
+                self._work.set()
+                self._urgent.set()
+
+    async def _save(self, channels: list[Channel]) -> bool:
+        """Store what these channels hold. False: the store does not answer, and all of it waits for the next try."""
+        pending = [(c, a) for c in channels if not c.fenced and (a := c.unsaved()) is not None]
+        if not pending:
+            return True
+        try:
+            await self._store(pending)
+        except StorageUnavailable as error:
+            self._failed(error)
+            for channel, _ in pending:
+                self._dirty.setdefault(channel.run_id, channel)
+            return False
+        except Exception as error:
+            if len(pending) > 1:  # one bad event must not fail the other runs
+                return all([await self._save([channel]) for channel, _ in pending])
+            logger.exception("run %s wrote something that cannot be stored", pending[0][0].run_id, exc_info=error)
+            pending[0][0].discard()
+        return True
+
+    async def _store(self, pending: list[tuple[Channel, Append]]) -> None:
+        lost = await self._events.append([append for _, append in pending])
+        self.health.commits += 1
+        self.health.failing_since = None
+        for channel, append in pending:
+            if channel.run_id in lost:
+                channel.fence()
+            else:
+                self.health.events += len(append.events)
+                channel.saved(append)
+
+    def _failed(self, error: StorageUnavailable) -> None:
+        self.health.failures += 1
+        if self.health.failing_since is None:
+            self.health.failing_since = asyncio.get_running_loop().time()
+            logger.error("storing events fails; runs go on, new ones are refused until it works again", exc_info=error)

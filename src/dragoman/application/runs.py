@@ -1,0 +1,206 @@
+"""The verbs of a run: start, follow, wait, cancel, read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dragoman.application.catalog import Catalog
+from dragoman.application.dispatch import Dispatcher
+from dragoman.application.log import Channel, LiveLog
+from dragoman.domain.errors import Invalid, ShuttingDown, StorageUnavailable
+from dragoman.domain.events import TERMINAL, Recorded
+from dragoman.domain.identity import Principal
+from dragoman.domain.ids import conversation_id, run_id
+from dragoman.domain.items import Content, message
+from dragoman.domain.runs import CancelMode, Run, RunOptions, RunStatus
+from dragoman.domain.text import storable, storable_json
+from dragoman.ports.clock import Clock
+from dragoman.ports.events import EventLog
+from dragoman.ports.runs import IdempotencyKey, RunPage, RunStore
+
+PAGE = 500
+POLL = 1.0
+"""How often a reader asks the store about a run that nobody plays here."""
+
+ROLES = ("user", "assistant", "system", "developer")
+MAX_SESSION_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    agent: str
+    input: str | Sequence[Content]
+    session_id: str | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    options: RunOptions = field(default_factory=RunOptions)
+    idempotency: IdempotencyKey | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    store: RunStore
+    events: EventLog
+    log: LiveLog
+    dispatcher: Dispatcher
+    catalog: Catalog
+    clock: Clock
+    sessions_enabled: bool = True
+    allowed_models: frozenset[str] = frozenset()
+
+    async def start(self, principal: Principal, start: StartRun) -> Run:
+        """Accept a run. When this returns the message is stored, and the run is playing or queued."""
+        card = self.catalog.find(principal, start.agent)
+        if start.options.model is not None and start.options.model not in self.allowed_models:
+            raise Invalid(f"The model {start.options.model!r} may not be chosen here.", field="options.model")
+        if not self.dispatcher.accepting:
+            raise ShuttingDown
+        if self.log.health.failing_since is not None:
+            raise StorageUnavailable
+        session_id = checked_session_id(start.session_id) if self.sessions_enabled else None
+        run = Run(
+            id=run_id(),
+            tenant=principal.tenant,
+            owner=principal.user,
+            agent=card.key,
+            provider=card.provider,
+            conversation_id=conversation_id() if session_id is not None else None,
+            session_id=session_id,
+            input=checked_input(start.input),
+            created_at=self.clock.now(),
+            options=start.options,
+            context=storable_json(start.context),
+            trace=start.trace,
+        )
+        with self.dispatcher.room() as claim:
+            begun = await self.store.begin(run, claim=claim, idempotency=start.idempotency)
+            if begun.fresh and begun.run.status is RunStatus.IN_PROGRESS:
+                self.dispatcher.play(begun.run)
+        if begun.fresh and begun.run.status is RunStatus.QUEUED:
+            self.dispatcher.notify()
+        return begun.run
+
+    async def get(self, principal: Principal, run_id: str) -> Run:
+        return await self.store.get(principal, run_id)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        status: RunStatus | None = None,
+        agent: str | None = None,
+        conversation_id: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> RunPage:
+        return await self.store.list(
+            principal, status=status, agent=agent, conversation_id=conversation_id, after=after, limit=limit
+        )
+
+    async def wait(self, principal: Principal, run: Run, timeout: float | None = None) -> Run:
+        """The run as it ended, or as it stands after ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not run.status.ended and not self.log.going_away:
+                    if channel := self.log.get(run.id):
+                        await channel.done.wait()
+                        if channel.result is not None:
+                            return channel.result
+                    elif run.status is RunStatus.REQUIRES_ACTION:
+                        return run
+                    else:
+                        await self.log.opened(run.id, POLL)
+                    run = await self.store.get(principal, run.id)
+        except TimeoutError:
+            return await self.store.get(principal, run.id)
+        return run
+
+    async def follow(self, principal: Principal, run: Run, after: int = -1) -> AsyncIterator[Sequence[Recorded]]:
+        """The events of a run above ``after``, live when it is being played, until its terminal event.
+
+        Ends without one when the server is going away. Each batch is what there was at the moment it was asked for.
+        """
+        while True:
+            channel = self.log.get(run.id)
+            if channel is not None and channel.since(after) is not None:
+                with channel.reader():
+                    async for batch in self._follow_live(channel, after):
+                        yield batch
+                        after = batch[-1].position
+                        if _ends(batch):
+                            return
+                if self.log.going_away or channel.last_word is not None:
+                    return
+            page = await self.events.read(principal, run.id, after, PAGE)
+            if page:
+                yield page
+                after = page[-1].position
+                if _ends(page):
+                    return
+                continue
+            if self.log.going_away:
+                return
+            if self.log.get(run.id) is None:
+                run = await self.store.get(principal, run.id)
+                if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
+                    if page := await self.events.read(principal, run.id, after, PAGE):
+                        yield page
+                    return
+                await self.log.opened(run.id, POLL)
+
+    async def _follow_live(self, channel: Channel, after: int) -> AsyncIterator[Sequence[Recorded]]:
+        while not self.log.going_away:
+            batch = channel.since(after)
+            if batch is None:  # it went on without us; the store has what we missed
+                return
+            if batch:
+                yield batch
+                after = batch[-1].position
+            elif channel.closed:
+                if channel.last_word is not None:
+                    yield [Recorded(after + 1, channel.last_word)]
+                return
+            else:
+                await channel.changed(after)
+
+    async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
+        """Ask a run to stop: after its turn, or now. What it said stays in the history."""
+        run = await self.store.cancel(principal, run_id, mode)
+        if performance := self.dispatcher.performance(run_id):
+            performance.cancel(mode)
+        return run
+
+
+def _ends(batch: Sequence[Recorded]) -> bool:
+    return isinstance(batch[-1].event, TERMINAL)
+
+
+def checked_session_id(session_id: str | None) -> str | None:
+    if session_id is None:
+        return None
+    session_id = storable(session_id)
+    if not 1 <= len(session_id) <= MAX_SESSION_ID or "/" in session_id:
+        raise Invalid(f"A session_id has 1 to {MAX_SESSION_ID} characters and no '/'.", field="session_id")
+    return session_id
+
+
+def checked_input(given: str | Sequence[Content]) -> tuple[Content, ...]:
+    """The input as items, ready to be stored."""
+    if isinstance(given, str):
+        return (message("user", storable(given)),)
+    if not given:
+        raise Invalid("The input is empty.", field="input")
+    return tuple(_checked_message(i, storable_json(item)) for i, item in enumerate(given))
+
+
+def _checked_message(index: int, item: Content) -> Content:
+    where = f"input.{index}"
+    if item.get("type", "message") != "message":
+        raise Invalid("An input item is a message.", field=f"{where}.type")
+    if item.get("role") not in ROLES:
+        raise Invalid(f"A message's role is one of {', '.join(ROLES)}.", field=f"{where}.role")
+    content = item.get("content")
+    if not isinstance(content, str | list) or not content:
+        raise Invalid("A message's content is text or a list of parts.", field=f"{where}.content")
+    return {"type": "message", "role": item["role"], "content": content}

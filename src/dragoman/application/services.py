@@ -1,0 +1,31 @@
+"""All verbs in one hand: what a surface is given."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dragoman.application.catalog import Catalog
+from dragoman.application.conversations import Conversations
+from dragoman.application.dispatch import Dispatcher
+from dragoman.application.log import LiveLog
+from dragoman.application.runs import Runs
+from dragoman.application.turn import Player
+from dragoman.ports.clock import Clock
+from dragoman.ports.identity import Authenticator
+from dragoman.ports.runs import RunQueue
+
+Check = Callable[[], Awaitable[str | None]]
+"""``None`` when a part is ready, else what is wrong with it, in words for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    runs: Runs
+    conversations: Conversations
+    catalog: Catalog
+    authenticator: Authenticator
+    queue: RunQueue
+    log: LiveLog
+    dispatcher: Dispatcher
+    player: Player
+    clock: Clock
+    checks: dict[str, Check]  # readiness, part by part

@@ -1,0 +1,237 @@
+"""The Player: plays one run with its provider's runtime. The one place where events enter a log."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field, replace
+
+from dragoman.application.log import Channel, LiveLog
+from dragoman.application.logging import log_fields
+from dragoman.domain.errors import DragomanError
+from dragoman.domain.events import (
+    Delta,
+    Event,
+    ItemDone,
+    ModelAnswered,
+    Recorded,
+    RunCompleted,
+    RunFailed,
+    started,
+)
+from dragoman.domain.identity import Principal
+from dragoman.domain.items import Content, NewItem, assistant_message, complete_pairs, window
+from dragoman.domain.runs import CancelMode, Run, RunError, RunStatus, first_position
+from dragoman.domain.text import storable_json
+from dragoman.domain.usage import Usage
+from dragoman.ports.clock import Clock
+from dragoman.ports.events import End
+from dragoman.ports.runtime import Outcome, Provider, StopSignal, Turn
+from dragoman.ports.sessions import SessionStore
+
+logger = logging.getLogger(__name__)
+
+INTERNAL = RunError("internal_error", DragomanError.message)
+"""What a caller learns of a fault of our own."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What a run has said and done so far, gathered from its own events: the items it adds to its conversation."""
+
+    items: list[NewItem] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    turns: int = 0
+    unfinished: list[str] = field(default_factory=list)  # text of the message being written
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Delta(kind="text", path=""):
+                self.unfinished.append(event.text)
+            case ItemDone(path=""):
+                self.items.append(NewItem(event.item))
+                if event.name == "message_output_created":
+                    self.unfinished.clear()
+            case ModelAnswered():
+                self.usage = self.usage + event.usage
+                if not event.path:
+                    self.turns += 1
+                    self.unfinished.clear()
+
+    def told(self) -> tuple[NewItem, ...]:
+        """The items for the history. A half answer is kept as such; no call is without an output."""
+        kept = {id(item.content): item for item in self.items}
+        contents = complete_pairs(item.content for item in self.items)
+        items = [kept.get(id(content)) or NewItem(content, status="incomplete") for content in contents]
+        if said := "".join(self.unfinished):
+            items.append(NewItem({**assistant_message(said), "status": "incomplete"}, status="incomplete"))
+        return tuple(items)
+
+
+class _Recorder:
+    """A channel, listened to by the story."""
+
+    def __init__(self, channel: Channel, story: Story) -> None:
+        self._channel = channel
+        self._story = story
+
+    def show(self, event: Event) -> None:
+        self._story.add(event)
+        self._channel.show(event)
+
+    def record(self, *events: Event) -> Awaitable[None]:
+        for event in events:
+            self._story.add(event)
+        return self._channel.record(*events)
+
+
+class Performance:
+    """One run being played here, as seen from outside: it can be asked to stop, or made to."""
+
+    def __init__(self, run: Run, channel: Channel, *, deadline: float) -> None:
+        self.run = run
+        self.channel = channel
+        self.stop = StopSignal()
+        self.failure: RunError | None = None
+        self.stopped = False
+        self.unstorable = False
+        self._deadline = deadline
+        self._playing: asyncio.Task[Outcome] | None = None
+        channel.on_fenced = self.stop_now
+        channel.on_unstorable = self._broken
+        if run.options.on_disconnect == "cancel" and not run.options.background:
+            channel.on_abandoned = self.stop_now
+
+    async def watch(self, playing: "asyncio.Task[Outcome]") -> Outcome:
+        self._playing = playing
+        if self.stopped:
+            playing.cancel()
+        return await playing
+
+    def cancel(self, mode: CancelMode) -> None:
+        """``now``, or ``after_turn`` with a deadline. What was said stays in the history."""
+        if mode == "after_turn" and not self.stopped:
+            self.stop.request()
+            asyncio.get_running_loop().call_later(self._deadline, self.stop_now)
+        else:
+            self.stop_now()
+
+    def abort(self, failure: RunError) -> None:
+        """End the run as failed, at once."""
+        self.failure = failure
+        self.stop_now()
+
+    def stop_now(self) -> None:
+        self.stopped = True
+        if self._playing is not None:
+            self._playing.cancel()
+
+    def _broken(self) -> None:
+        self.unstorable = True
+        self.abort(INTERNAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    log: LiveLog
+    sessions: SessionStore
+    providers: Mapping[str, Provider]
+    clock: Clock
+    history_limit: int = 50
+    cancel_deadline: float = 10.0
+    performances: dict[str, Performance] = field(default_factory=dict)
+    endings: dict[RunStatus, int] = field(default_factory=dict)  # how many runs ended how, for metrics
+
+    def open(self, run: Run) -> Performance:
+        """From here on a claimed run can be followed and cancelled."""
+        channel = self.log.open(run.id, run.attempt)
+        channel.begin_with(started(run))
+        performance = self.performances[run.id] = Performance(run, channel, deadline=self.cancel_deadline)
+        return performance
+
+    async def play(self, performance: Performance) -> None:
+        """Play a run to its end. Whatever happens, it ends and says how."""
+        run, channel = performance.run, performance.channel
+        try:
+            with log_fields(run=run.id, conversation=run.conversation_id, agent=run.agent, trace=run.trace):
+                event, end = await self._perform(run, performance)
+                await channel.record(event, end=end)
+                if performance.unstorable:
+                    event, end = _failed(run, INTERNAL, Story())
+                    await channel.record(event, end=end)
+                if not channel.fenced:
+                    channel.result = self._ended(run, end)
+        finally:
+            del self.performances[run.id]
+            channel.close()
+            self.log.forget(channel)
+
+    async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
+        story = Story()
+        try:
+            turn = Turn(
+                run=run,
+                principal=Principal(run.owner, run.tenant),
+                history=await self._history(run),
+                max_turns=run.options.max_turns,
+                stop=performance.stop,
+            )
+            play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
+            outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
+        except asyncio.CancelledError:
+            if not performance.stopped:
+                raise
+            if performance.failure is not None:
+                return _failed(run, performance.failure, story)
+            return _completed(run, Outcome(None, RunStatus.CANCELLED), story)
+        except DragomanError as error:
+            return _failed(run, RunError(error.code, error.detail, error.retryable, error.retry_after), story)
+        except Exception:
+            logger.exception("run failed through a fault of ours")
+            return _failed(run, INTERNAL, story)
+        return _completed(run, outcome, story)
+
+    def _ended(self, run: Run, end: End) -> Run:
+        self.endings[end.status] = self.endings.get(end.status, 0) + 1
+        logger.info("run ended", extra={"status": end.status, "code": end.error and end.error.code})
+        return replace(
+            run,
+            status=end.status,
+            usage=end.usage,
+            error=end.error,
+            final_output=end.final_output,
+            response_id=end.response_id,
+            ended_at=self.clock.now(),
+        )
+
+    async def _history(self, run: Run) -> list[Content]:
+        limit = self.history_limit if run.options.history_limit is None else run.options.history_limit
+        items = await self.sessions.history(Principal(run.owner, run.tenant), run.base_item, limit)
+        return complete_pairs(window([item.content for item in items], limit))
+
+
+def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
+    final_output = storable_json(outcome.final_output)
+    event = RunCompleted(outcome.status, final_output, story.usage, outcome.turns or story.turns, run.session_id)
+    end = End(
+        outcome.status,
+        story.usage,
+        items=story.told(),
+        final_output=final_output,
+        response_id=outcome.response_id,
+    )
+    return event, end
+
+
+def _failed(run: Run, failure: RunError, story: Story) -> tuple[Event, End]:
+    event = RunFailed(failure.code, failure.message, failure.retryable, run.session_id)
+    return event, End(RunStatus.FAILED, story.usage, items=story.told(), error=failure)
+
+
+def interrupted(recorded: list[Recorded], run: Run, failure: RunError) -> tuple[Recorded, End]:
+    """How a run ends whose player died: from its log alone."""
+    story = Story()
+    for entry in recorded:
+        story.add(entry.event)
+    event, end = _failed(run, failure, story)
+    last = recorded[-1].position if recorded else first_position(run.attempt) - 1
+    return Recorded(last + 1, event), end

@@ -1,0 +1,1 @@
+"""The nouns and their rules. Standard library only: no framework, no SDK, no I/O."""

@@ -1,0 +1,177 @@
+"""Everything that can go wrong, as one tree. A code is stable and documented; no class knows HTTP.
+
+DragomanError
+├── NotAuthenticated           nobody we know
+├── NotFound                   not there, or somebody else's: the caller cannot tell which
+├── Invalid                    the request makes no sense; says which field
+│   └── IdempotencyMismatch    the key was used with another body
+├── Conflict                   it makes sense, but not now
+│   ├── ConversationBusy
+│   ├── RunEnded
+│   └── SessionsDisabled
+├── Unavailable                we cannot take work at the moment; try again
+│   ├── StorageUnavailable
+│   └── ShuttingDown
+├── ModelError                 the model's endpoint let us down
+│   ├── ModelRateLimited
+│   ├── ModelUnavailable       unreachable, timed out, out of order
+│   ├── ModelRefused           it would not take our request
+│   └── ModelBroken            its answer made no sense or stopped half-way
+├── BudgetExhausted
+└── RunFailure                 the run itself could not end well
+├── MaxTurnsExceeded
+├── ToolFailed
+├── GuardrailBlocked
+├── Interrupted            the process that played it died
+├── ConversationDeleted
+└── LogFull
+"""
+
+from typing import ClassVar
+
+
+class DragomanError(Exception):
+    """Base of all. ``message`` is a sentence for a person and never holds another exception's text."""
+
+    code: ClassVar[str] = "internal_error"
+    message: ClassVar[str] = "Something went wrong on our side."
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        self.detail = message or self.message
+        self.retry_after = retry_after
+        super().__init__(self.detail)
+
+
+class NotAuthenticated(DragomanError):
+    code = "not_authenticated"
+    message = "Not authenticated"
+
+
+class NotFound(DragomanError):
+    code = "not_found"
+    message = "There is no such thing here."
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is no {what} {name!r}.")
+
+
+class Invalid(DragomanError):
+    code = "invalid_request"
+    message = "The request is not valid."
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class IdempotencyMismatch(Invalid):
+    code = "idempotency_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was already used with a different request.")
+
+
+class Conflict(DragomanError):
+    code = "conflict"
+
+
+class ConversationBusy(Conflict):
+    code = "conversation_busy"
+    message = "A run is in progress in this conversation, and the request asked not to wait for it."
+    retryable = True
+
+
+class RunEnded(Conflict):
+    code = "run_ended"
+    message = "The run has already ended."
+
+
+class SessionsDisabled(Conflict):
+    code = "sessions_disabled"
+    message = "This server keeps no conversations (ENABLE_SESSIONS=false)."
+
+
+class Unavailable(DragomanError):
+    code = "unavailable"
+    message = "The server cannot take this request at the moment."
+    retryable = True
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage_unavailable"
+    message = "The database does not answer. Nothing was accepted; try again."
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+    message = "The server is going away. Nothing was accepted; try again."
+
+
+class ModelError(DragomanError):
+    code = "model_error"
+    message = "The model could not answer."
+
+
+class ModelRateLimited(ModelError):
+    code = "model_rate_limited"
+    message = "The model's endpoint limits our rate. Try again later."
+    retryable = True
+
+
+class ModelUnavailable(ModelError):
+    code = "model_unavailable"
+    message = "The model's endpoint does not answer. Try again later."
+    retryable = True
+
+
+class ModelRefused(ModelError):
+    code = "model_refused"
+    message = "The model's endpoint refused the request. The operator should check model and key."
+
+
+class ModelBroken(ModelError):
+    code = "model_broken_answer"
+    message = "The model's answer stopped half-way or made no sense."
+    retryable = True
+
+
+class BudgetExhausted(DragomanError):
+    code = "budget_exhausted"
+    message = "The budget for this work is used up."
+
+
+class RunFailure(DragomanError):
+    code = "run_failed"
+    message = "The run failed."
+
+
+class MaxTurnsExceeded(RunFailure):
+    code = "max_turns_exceeded"
+    message = "The agent did not finish within its limit of turns."
+
+
+class ToolFailed(RunFailure):
+    code = "tool_failed"
+    message = "A tool failed, and its agent does not allow going on without it."
+
+
+class GuardrailBlocked(RunFailure):
+    code = "guardrail_blocked"
+    message = "A guardrail blocked this message."
+
+
+class Interrupted(RunFailure):
+    code = "interrupted"
+    message = "The server stopped while this run was in progress. What it had finished is kept."
+    retryable = True
+
+
+class ConversationDeleted(RunFailure):
+    code = "conversation_deleted"
+    message = "The conversation was deleted while this run was in progress."
+
+
+class LogFull(RunFailure):
+    code = "log_full"
+    message = "The run wrote more events than a run may have."

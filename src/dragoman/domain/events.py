@@ -1,0 +1,223 @@
+"""What a run writes into its log. Everything else, on any wire, is a reading of these.
+
+Most events are *durable before they are shown*. ``Delta`` and ``Progress`` are the exception: they are shown at
+once and stored a moment later, because whatever they announce arrives whole in an ``ItemDone``.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from dragoman.domain.items import Content
+from dragoman.domain.runs import Run, RunStatus, first_position
+from dragoman.domain.usage import Usage, usage_from
+
+DeltaKind = Literal["text", "reasoning", "arguments", "refusal"]
+ItemName = Literal[
+    "message_output_created",
+    "tool_called",
+    "tool_output",
+    "handoff_requested",
+    "handoff_occurred",
+    "reasoning_item_created",
+    "mcp_approval_requested",
+    "mcp_list_tools",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    run_id: str
+    agent: str
+    conversation_id: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an item that a model is still writing. ``path`` names the tool calls around a nested agent."""
+
+    kind: DeltaKind
+    text: str
+    path: str = ""
+    output: int = 0  # which output item of the answer it belongs to
+    call_id: str | None = None
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDone:
+    """A finished item with its full content: with ``ModelAnswered``, the journal a run is replayed from."""
+
+    name: ItemName
+    item: Content
+    agent: str
+    path: str = ""
+    failed: bool = False  # a tool output that reports a failure
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswered:
+    """Closes a model's answer: the ``items`` events of the same path just before it are its content."""
+
+    agent: str
+    model: str
+    ordinal: int
+    items: int
+    usage: Usage
+    response_id: str | None = None
+    path: str = ""
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUpdated:
+    agent_name: str
+    agent: str
+    previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A tool, a nested agent or a pipeline says where it is."""
+
+    source: str
+    message: str
+    done: int | None = None
+    total: int | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A new attempt took over: forget partial content of unfinished steps above ``discard_after``."""
+
+    attempt: int
+    reason: str
+    discard_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted:
+    status: RunStatus  # completed, cancelled, incomplete or requires_action
+    final_output: Any
+    usage: Usage
+    turns: int = 0
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    code: str
+    message: str
+    retryable: bool = False
+    session_id: str | None = None
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+
+
+Event = RunStarted | Delta | ItemDone | ModelAnswered | AgentUpdated | Progress | RunResumed | RunCompleted | RunFailed
+
+SHOWN_AT_ONCE = (Delta, Progress)
+TERMINAL = (RunCompleted, RunFailed)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in the log of its run."""
+
+    position: int
+    event: Event
+
+
+def started(run: Run) -> Recorded:
+    """How the log of an attempt begins; written by the store in the transaction of the claim."""
+    return Recorded(first_position(run.attempt), RunStarted(run.id, run.agent, run.conversation_id, run.session_id))
+
+
+# On disk ---------------------------------------------------------------------------------------------------------
+
+VERSION = 1
+_KINDS: dict[str, type[Event]] = {
+    "run_started": RunStarted,
+    "deltas": Delta,
+    "item": ItemDone,
+    "answer": ModelAnswered,
+    "agent": AgentUpdated,
+    "progress": Progress,
+    "resumed": RunResumed,
+    "completed": RunCompleted,
+    "failed": RunFailed,
+}
+_NAMES = {event: name for name, event in _KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored event: one row, keyed by run and position. Its shape may part from the event's and from any wire."""
+
+    position: int
+    kind: str
+    content: dict[str, Any]
+
+
+def pack(recorded: list[Recorded]) -> list[Row]:
+    """Rows for the log. Neighbouring deltas of one item share a row, keyed by the last, that keeps their bounds."""
+    rows: list[Row] = []
+    run: list[Recorded] = []
+    for entry in recorded:
+        if run and not _continues(run[-1], entry):
+            rows.append(_pack_deltas(run))
+            run = []
+        if isinstance(entry.event, Delta):
+            run.append(entry)
+        else:
+            rows.append(_pack_one(entry))
+    if run:
+        rows.append(_pack_deltas(run))
+    return rows
+
+
+def unpack(row: Row) -> list[Recorded]:
+    """The events of one row, each with its own position."""
+    content = dict(row.content)
+    content.pop("v", None)
+    if row.kind == "deltas":
+        texts = content.pop("texts")
+        first = row.position - len(texts) + 1
+        return [Recorded(first + i, Delta(text=text, **content)) for i, text in enumerate(texts)]
+    event = _KINDS[row.kind]
+    if "usage" in content:
+        content["usage"] = usage_from(content["usage"])
+    if event is RunCompleted:
+        content["status"] = RunStatus(content["status"])
+    known = {field.name for field in fields(event)}
+    return [Recorded(row.position, event(**{name: value for name, value in content.items() if name in known}))]
+
+
+def _continues(last: Recorded, entry: Recorded) -> bool:
+    a, b = last.event, entry.event
+    return (
+        isinstance(a, Delta)
+        and isinstance(b, Delta)
+        and entry.position == last.position + 1
+        and (a.kind, a.path, a.output, a.call_id) == (b.kind, b.path, b.output, b.call_id)
+    )
+
+
+def _pack_deltas(run: list[Recorded]) -> Row:
+    last = run[-1].event
+    assert isinstance(last, Delta)
+    content: dict[str, Any] = {"v": VERSION, "kind": last.kind, "texts": [e.event.text for e in run]}  # type: ignore[union-attr]
+    for name in ("path", "output", "call_id", "tool"):
+        if value := getattr(last, name):
+            content[name] = value
+    return Row(run[-1].position, "deltas", content)
+
+
+def _pack_one(entry: Recorded) -> Row:
+    event = entry.event
+    content: dict[str, Any] = {"v": VERSION}
+    for name in event.__dataclass_fields__:  # shallow: what it holds is frozen or JSON already
+        value = getattr(event, name)
+        content[name] = asdict(value) if isinstance(value, Usage) else value
+    return Row(entry.position, _NAMES[type(event)], content)

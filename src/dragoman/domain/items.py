@@ -1,0 +1,114 @@
+"""Items: what a conversation consists of, in the vocabulary of the Open Responses specification.
+
+An item's content is the JSON of one Responses item (``message``, ``function_call``, ``function_call_output``,
+``reasoning``, …). It is the one form in which items are logged, stored, shown and given to a model.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dragoman.domain.ids import item_id
+
+Content = dict[str, Any]
+
+UNANSWERED = "The call was interrupted; whether it took effect is unknown."
+"""Stands in for the output of a tool call that has none, so that no history holds an orphan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    id: str
+    conversation_id: str
+    parent: str | None
+    run_id: str | None
+    content: Content
+    created_at: datetime
+    status: str = "completed"  # completed | incomplete
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.content)
+
+    @property
+    def role(self) -> str | None:
+        role: str | None = self.content.get("role")
+        return role
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item that has not found its place in a conversation yet; the store chains it to the head."""
+
+    content: Content
+    status: str = "completed"
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", item_id())
+
+
+def message(role: str, text: str) -> Content:
+    return {"type": "message", "role": role, "content": text}
+
+
+def assistant_message(text: str) -> Content:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "message", "role": "assistant", "status": "completed", "content": [part]}
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> Content:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def tool_output(call_id: str, output: Any) -> Content:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def kind_of(content: Content) -> str:
+    kind: str = content.get("type") or "message"
+    return kind
+
+
+def text_of(content: Content) -> str:
+    """The words of a message, whichever of its shapes it has; empty for anything else."""
+    body = content.get("content")
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, list):
+        return ""
+    return "".join(part.get("text") or part.get("refusal") or "" for part in body if isinstance(part, dict))
+
+
+def is_call(content: Content) -> bool:
+    return kind_of(content) == "function_call"
+
+
+def is_output(content: Content) -> bool:
+    return kind_of(content) == "function_call_output"
+
+
+def complete_pairs(contents: Iterable[Content]) -> list[Content]:
+    """The same items, with an output behind every call and a call before every output."""
+    items = list(contents)
+    answered = {item["call_id"] for item in items if is_output(item)}
+    called: set[str] = set()
+    result: list[Content] = []
+    for item in items:
+        if is_output(item) and item["call_id"] not in called:
+            continue
+        result.append(item)
+        if is_call(item):
+            called.add(item["call_id"])
+            if item["call_id"] not in answered:
+                result.append(tool_output(item["call_id"], UNANSWERED))
+    return result
+
+
+def window(contents: Sequence[Content], limit: int) -> list[Content]:
+    """The newest items, at most ``limit``, never beginning inside a call and its output."""
+    kept = list(contents[-limit:]) if limit > 0 else []
+    called = {item["call_id"] for item in kept if is_call(item)}
+    return [item for item in kept if not is_output(item) or item["call_id"] in called]

@@ -1,0 +1,98 @@
+"""A run answers one message. This is its record, and the table of what it may become."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from dragoman.domain.items import Content
+from dragoman.domain.usage import Usage
+
+POSITIONS_PER_ATTEMPT = 2**20
+"""A million events per attempt; a position is ``attempt * 2**20 + n`` and only ever grows."""
+MAX_ATTEMPTS = 2**11
+
+OnBusy = Literal["queue", "reject"]
+OnDisconnect = Literal["continue", "cancel"]
+CancelMode = Literal["after_turn", "now"]
+
+
+class RunStatus(StrEnum):
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    REQUIRES_ACTION = "requires_action"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDS
+
+
+ENDS = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.INCOMPLETE})
+
+NEXT: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.IN_PROGRESS, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.IN_PROGRESS: ENDS | {RunStatus.REQUIRES_ACTION, RunStatus.QUEUED},  # queued: handed over
+    RunStatus.REQUIRES_ACTION: ENDS | {RunStatus.QUEUED},  # queued: a person has decided
+    **{end: frozenset() for end in ENDS},
+}
+"""The only legal changes of status."""
+
+
+def before(status: RunStatus) -> tuple[RunStatus, ...]:
+    """From where a run may come to ``status``: the condition of every status write."""
+    return tuple(earlier for earlier in RunStatus if status in NEXT[earlier])
+
+
+def first_position(attempt: int) -> int:
+    return attempt * POSITIONS_PER_ATTEMPT
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a caller may choose about a run."""
+
+    model: str | None = None
+    max_turns: int | None = None
+    on_busy: OnBusy = "queue"
+    on_disconnect: OnDisconnect = "continue"
+    background: bool = False
+    history_limit: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """How a run failed, as its caller may know it."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    tenant: str
+    owner: str
+    agent: str
+    provider: str
+    conversation_id: str | None  # None: a stateless run
+    session_id: str | None
+    input: tuple[Content, ...]
+    created_at: datetime
+    status: RunStatus = RunStatus.QUEUED
+    options: RunOptions = field(default_factory=RunOptions)
+    context: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 0
+    base_item: str | None = None  # the history item this run started from
+    trace: str | None = None  # the caller's traceparent
+    usage: Usage = field(default_factory=Usage)
+    error: RunError | None = None
+    final_output: Any = None
+    response_id: str | None = None
+    ended_at: datetime | None = None

@@ -1,0 +1,11 @@
+"""Who sent a request."""
+
+from typing import Protocol
+
+from dragoman.domain.identity import Principal
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The principal behind an ``Authorization`` header. Raises ``NotAuthenticated``."""
+        ...

@@ -1,0 +1,92 @@
+"""Runs as rows: begun in one transaction, read by their owner, claimed by whoever plays them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from dragoman.domain.identity import Principal
+from dragoman.domain.runs import CancelMode, Run, RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What a caller sent as ``Idempotency-Key``, where, and a digest of the body it came with."""
+
+    key: str
+    route: str  # method and path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who plays a run, unique per boot, and until when unless it says so again."""
+
+    player: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    run: Run
+    fresh: bool  # False: an earlier request with the same idempotency key began it
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    runs: tuple[Run, ...]
+    next: str | None
+
+
+class RunStore(Protocol):
+    """Every method is one short transaction. A database that fails raises ``StorageUnavailable``."""
+
+    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+        """Accept a run: after this its message cannot be lost.
+
+        ``run`` is queued. If it has a ``session_id``, the owner's conversation of that name is used, or created with
+        ``run.conversation_id``; what comes back names the conversation that holds it. With ``on_busy="reject"`` and an
+        unfinished run in the conversation: ``ConversationBusy``, and nothing is stored. With an idempotency key that is
+        known: the run it began, or ``IdempotencyMismatch``. With a ``claim``, and nothing before it in its conversation,
+        the run is claimed at once, as by ``RunQueue.claim``.
+        """
+        ...
+
+    async def get(self, principal: Principal, run_id: str) -> Run:
+        """One run of this principal, or ``NotFound``."""
+        ...
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        status: RunStatus | None = None,
+        agent: str | None = None,
+        conversation_id: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> RunPage:
+        """The principal's runs, newest first; ``after`` is the ``next`` of an earlier page."""
+        ...
+
+    async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
+        """End a queued run, or leave a mark on one in progress for its player. Ended runs raise ``RunEnded``."""
+        ...
+
+
+class RunQueue(Protocol):
+    """Who plays what. Claims are exclusive: of any number of players, one gets a run."""
+
+    async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
+        """Take queued runs, oldest first, at most one per conversation and none whose conversation has a run unfinished
+        before it. In the same transaction each becomes ``in_progress``, its input becomes items at the conversation's head,
+        and its log begins with ``RunStarted``. ``base_item`` of what comes back is the head before that."""
+        ...
+
+    async def abandoned(self, player: str) -> Sequence[Run]:
+        """Unfinished runs claimed by somebody who is gone: on one machine, by anyone but ``player``."""
+        ...
+
+    async def waiting(self) -> int:
+        """How many runs are queued."""
+        ...

@@ -1,0 +1,100 @@
+"""What plays a run. A provider bundles a runtime, its realtime channels and its agents under one name."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dragoman.domain.agents import AgentCard
+from dragoman.domain.events import Event
+from dragoman.domain.identity import Principal
+from dragoman.domain.items import Content
+from dragoman.domain.runs import Run, RunStatus
+from dragoman.ports.realtime import RealtimeChannelFactory
+
+
+class Recorder(Protocol):
+    """Where a runtime writes its events. They enter the log in the order of the calls."""
+
+    def show(self, event: Event) -> None:
+        """A delta or progress: readers see it at once, it is stored within a tick."""
+        ...
+
+    def record(self, *events: Event) -> Awaitable[None]:
+        """Anything else: readers see it once it is durable. Await the result before starting anything that depends on it;
+        leave it if nothing does. Raises nothing when the run was taken away: the runtime is cancelled instead."""
+        ...
+
+
+class StopSignal:
+    """How a runtime learns that it should stop after the current turn. (To stop at once, it is cancelled.)"""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def request(self) -> None:
+        if not self.requested:
+            self.requested = True
+            for callback in self._callbacks:
+                callback()
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+        if self.requested:
+            callback()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Everything a runtime needs to play a run."""
+
+    run: Run
+    principal: Principal
+    history: Sequence[Content]  # repaired and bounded; without the run's own input
+    max_turns: int | None = None
+    stop: StopSignal = field(default_factory=StopSignal)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, when it ended well."""
+
+    final_output: Any = None
+    status: RunStatus = RunStatus.COMPLETED
+    response_id: str | None = None
+    turns: int = 0
+
+
+class AgentRuntime(Protocol):
+    async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        """Play one run to its end.
+
+        Every finished output item and tool result is recorded, each model answer closed by ``ModelAnswered``; an answer
+        that calls tools is durable before any of them starts, a tool's result before the model sees it. Failures are raised as
+        ``DragomanError``; anything else counts as our own fault and is told to nobody. When cancelled it stops promptly and
+        leaves no task behind; when ``turn.stop`` is requested it finishes the model answer and its tools, and returns
+        ``CANCELLED``.
+        """
+        ...
+
+
+class Provider(Protocol):
+    """One way of playing agents, under a name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def runtime(self) -> AgentRuntime: ...
+
+    @property
+    def realtime(self) -> RealtimeChannelFactory | None: ...
+
+    @property
+    def agents(self) -> Mapping[str, AgentCard]:
+        """The agents it can play, by key."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
