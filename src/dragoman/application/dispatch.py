@@ -1,4 +1,4 @@
-"""Keeps this process busy: claims queued runs while there is room, and plays each in a task of its own."""
+"""Keeps this process busy: claims queued runs while there is room, plays each in a task of its own, and renews its claims."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = RunError(Interrupted.code, Interrupted.message, Interrupted.retryable)
 LEASE = timedelta(seconds=15)
+BEAT = timedelta(seconds=3)
+"""How often claims are renewed: a few times may fail before somebody else thinks that this process is gone."""
 
 
 class Dispatcher:
@@ -32,6 +34,7 @@ class Dispatcher:
         name: str,
         capacity: int,
         poll: float = 5.0,
+        beat: timedelta = BEAT,
     ) -> None:
         self.name = name  # unique per boot
         self.capacity = capacity
@@ -41,35 +44,36 @@ class Dispatcher:
         self._player = player
         self._clock = clock
         self._poll = poll
+        self._beat = beat
         self._playing: set[asyncio.Task[None]] = set()
         self._reserved = 0
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        for run in await self._queue.abandoned(self.name):
-            await self._end_abandoned(run)
+        await self._end_abandoned()
         self.accepting = True
         self._wake.set()
-        self._loop = asyncio.get_running_loop().create_task(self._claim_forever(), name="dispatcher")
+        loop = asyncio.get_running_loop()
+        self._loop = loop.create_task(self._claim_forever(), name="dispatcher")
+        self._keeper = loop.create_task(self._keep_forever(), name="claim keeper")
 
     async def stop(self, grace: float) -> None:
         """Take no more runs; give those in progress ``grace`` seconds, then end them as interrupted."""
         self.accepting = False
-        if self._loop is not None:
-            self._loop.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._loop
+        await _cancelled(self._loop)
         if self._playing:
             await asyncio.wait(self._playing, timeout=grace)
         for performance in list(self._player.performances.values()):
             performance.abort(INTERRUPTED)
         if self._playing:
             await asyncio.wait(self._playing, timeout=10)
+        await _cancelled(self._keeper)  # last: a run that still plays is still ours
 
     @property
     def alive(self) -> bool:
-        return self._loop is not None and not self._loop.done()
+        return all(task is not None and not task.done() for task in (self._loop, self._keeper))
 
     def performance(self, run_id: str) -> Performance | None:
         return self._player.performances.get(run_id)
@@ -115,7 +119,8 @@ class Dispatcher:
     async def _claim_forever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll)
+                async with asyncio.timeout(self._poll):  # before Python 3.12, wait_for may swallow a cancellation
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._claim_some()
@@ -133,7 +138,35 @@ class Dispatcher:
             if len(runs) < free:
                 return
 
-    async def _end_abandoned(self, run: Run) -> None:
+    # keeping them ------------------------------------------------------------------------------------------------
+
+    async def _keep_forever(self) -> None:
+        steady = timedelta()  # how long the store has been answering
+        while True:
+            await asyncio.sleep(self._beat.total_seconds())
+            try:
+                await self._renew()
+                if steady > LEASE:  # after an outage everybody else first gets the time to renew
+                    await self._end_abandoned()
+                steady += self._beat
+            except StorageUnavailable:
+                steady = timedelta()
+            except Exception:
+                logger.exception("renewing claims failed")
+                steady = timedelta()
+
+    async def _renew(self) -> None:
+        asked = await self._queue.renew(self.claim(), list(self._player.performances))
+        for run_id, mode in asked.items():
+            if performance := self.performance(run_id):
+                performance.cancel(mode)
+
+    async def _end_abandoned(self) -> None:
+        for run in await self._queue.abandoned(self.name):
+            if run.id not in self._player.performances:
+                await self._end_interrupted(run)
+
+    async def _end_interrupted(self, run: Run) -> None:
         """Its player died. What it had finished is in its log, and goes into the history; the rest is lost."""
         owner = Principal(run.owner, run.tenant)
         recorded: list[Recorded] = []
@@ -144,3 +177,10 @@ class Dispatcher:
         last, end = interrupted(recorded, run, INTERRUPTED)
         await self._events.append([Append(run.id, run.attempt, (last,), end)])
         logger.warning("run was interrupted", extra={"run": run.id})
+
+
+async def _cancelled(task: "asyncio.Task[None] | None") -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -60,6 +60,8 @@ class Channel:
         self.wake_readers()
 
     def show(self, event: Event) -> None:
+        if self.closed:
+            return
         self._add(event)
         if self._visible == self._next - 1:  # nothing before it is waiting to be stored
             self._visible = self._next
@@ -67,11 +69,17 @@ class Channel:
         self._wake_writer(self, False)
 
     def record(self, *events: Event, end: End | None = None) -> Awaitable[None]:
+        settled = asyncio.get_running_loop().create_future()
+        if self.closed:  # nobody stores it any more, so nobody must wait for it
+            _settle(settled)
+            return settled
         for event in events:
             self._add(event, reserve=0 if end else 1)
         if end is not None:
             self.end = end
-        settled = asyncio.get_running_loop().create_future()
+        if self._stored == self._next:
+            _settle(settled)
+            return settled
         self._settling.append((self._next, settled))
         self._wake_writer(self, True)
         return settled
@@ -207,7 +215,8 @@ class LiveLog:
         self._stopping = False
         self._writer: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        self.going_away = self._stopping = False
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="log writer")
 
     async def stop(self) -> None:
@@ -216,7 +225,9 @@ class LiveLog:
         self._work.set()
         self._urgent.set()
         if self._writer is not None:
-            await self._writer
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+        await self._save(list(self._dirty.values()))  # if the writer itself was cancelled before it was done
 
     @property
     def alive(self) -> bool:
@@ -246,7 +257,8 @@ class LiveLog:
         """Wait until the run is played here, or for ``timeout`` seconds."""
         opening = self._openings.setdefault(run_id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(opening.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await opening.wait()
 
     def forget(self, channel: Channel) -> None:
         if self._channels.get(channel.run_id) is channel:
@@ -275,7 +287,8 @@ class LiveLog:
             await self._work.wait()
             if not self._urgent.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), self._tick)
+                    async with asyncio.timeout(self._tick):
+                        await self._urgent.wait()
             self._work.clear()
             self._urgent.clear()
             dirty, self._dirty = self._dirty, {}

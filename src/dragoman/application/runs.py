@@ -1,7 +1,7 @@
 """The verbs of a run: start, follow, wait, cancel, read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,7 @@ class Runs:
             return await self.store.get(principal, run.id)
         return run
 
-    async def follow(self, principal: Principal, run: Run, after: int = -1) -> AsyncIterator[Sequence[Recorded]]:
+    async def follow(self, principal: Principal, run: Run, after: int = -1) -> AsyncGenerator[Sequence[Recorded], None]:
         """The events of a run above ``after``, live when it is being played, until its terminal event.
 
         Ends without one when the server is going away. Each batch is what there was at the moment it was asked for.
@@ -149,7 +149,7 @@ class Runs:
                     return
                 await self.log.opened(run.id, POLL)
 
-    async def _follow_live(self, channel: Channel, after: int) -> AsyncIterator[Sequence[Recorded]]:
+    async def _follow_live(self, channel: Channel, after: int) -> AsyncGenerator[Sequence[Recorded], None]:
         while not self.log.going_away:
             batch = channel.since(after)
             if batch is None:  # it went on without us; the store has what we missed

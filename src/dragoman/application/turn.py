@@ -228,10 +228,10 @@ def _failed(run: Run, failure: RunError, story: Story) -> tuple[Event, End]:
 
 
 def interrupted(recorded: list[Recorded], run: Run, failure: RunError) -> tuple[Recorded, End]:
-    """How a run ends whose player died: from its log alone."""
+    """How a run ends whose player died: from its log alone. Its last word stands above anything that a player who was only
+    believed to be dead may write in the meantime."""
     story = Story()
     for entry in recorded:
         story.add(entry.event)
     event, end = _failed(run, failure, story)
-    last = recorded[-1].position if recorded else first_position(run.attempt) - 1
-    return Recorded(last + 1, event), end
+    return Recorded(first_position(run.attempt + 1), event), end

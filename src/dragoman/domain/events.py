@@ -68,6 +68,7 @@ class ModelAnswered:
     response_id: str | None = None
     path: str = ""
     truncated: bool = False
+    estimated: bool = False  # the endpoint counted nothing; the usage is a guess
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,24 +91,33 @@ def is_output(content: Content) -> bool:
 
 
 def complete_pairs(contents: Iterable[Content]) -> list[Content]:
-    """The same items, with an output behind every call and a call before every output."""
-    items = list(contents)
-    answered = {item["call_id"] for item in items if is_output(item)}
-    called: set[str] = set()
+    """The same items, with an output behind every call and a call before every output.
+
+    Some models use a call id again in a later turn, so an output belongs to the last call before it.
+    """
     result: list[Content] = []
-    for item in items:
-        if is_output(item) and item["call_id"] not in called:
+    waiting: dict[str, int] = {}  # where in the result the calls without an output stand
+    unanswered: list[int] = []
+    for item in contents:
+        if is_output(item) and waiting.pop(item["call_id"], None) is None:
             continue
-        result.append(item)
         if is_call(item):
-            called.add(item["call_id"])
-            if item["call_id"] not in answered:
-                result.append(tool_output(item["call_id"], UNANSWERED))
+            if (earlier := waiting.get(item["call_id"])) is not None:
+                unanswered.append(earlier)
+            waiting[item["call_id"]] = len(result)
+        result.append(item)
+    for place in sorted([*unanswered, *waiting.values()], reverse=True):
+        result.insert(place + 1, tool_output(result[place]["call_id"], UNANSWERED))
     return result
 
 
 def window(contents: Sequence[Content], limit: int) -> list[Content]:
     """The newest items, at most ``limit``, never beginning inside a call and its output."""
-    kept = list(contents[-limit:]) if limit > 0 else []
-    called = {item["call_id"] for item in kept if is_call(item)}
-    return [item for item in kept if not is_output(item) or item["call_id"] in called]
+    kept: list[Content] = []
+    called: set[str] = set()
+    for item in contents[-limit:] if limit > 0 else ():
+        if is_call(item):
+            called.add(item["call_id"])
+        if not is_output(item) or item["call_id"] in called:
+            kept.append(item)
+    return kept

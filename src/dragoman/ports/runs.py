@@ -1,12 +1,15 @@
 """Runs as rows: begun in one transaction, read by their owner, claimed by whoever plays them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from dragoman.domain.identity import Principal
 from dragoman.domain.runs import CancelMode, Run, RunStatus
+
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+"""How long after its run an idempotency key is known. Then it is as good as new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,14 @@ class RunQueue(Protocol):
         and its log begins with ``RunStarted``. ``base_item`` of what comes back is the head before that."""
         ...
 
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
+        """Hold on to these runs until ``claim.until``, as far as they are still the player's. Returns those among them that
+        somebody asked to stop, perhaps through another process. What its player does not renew is abandoned."""
+        ...
+
     async def abandoned(self, player: str) -> Sequence[Run]:
-        """Unfinished runs claimed by somebody who is gone: on one machine, by anyone but ``player``."""
+        """Unfinished runs that nobody plays: those whose claim is over, and where no other process can be alive, those
+        claimed by anyone but ``player``."""
         ...
 
     async def waiting(self) -> int:

@@ -1,1 +1,27 @@
-"""."""
+"""The stores in memory: every promise but durability. For tests, trials and servers that shall keep nothing."""
+
+from dragoman.adapters.memory.events import MemoryEvents
+from dragoman.adapters.memory.queue import MemoryQueue
+from dragoman.adapters.memory.runs import MemoryRuns
+from dragoman.adapters.memory.sessions import MemorySessions
+from dragoman.adapters.memory.state import State
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        state = State()
+        self.runs = MemoryRuns(state)
+        self.queue = MemoryQueue(state)
+        self.events = MemoryEvents(state)
+        self.sessions = MemorySessions(state)
+
+    async def start(self) -> None:
+        """There is nothing to open."""
+
+    async def stop(self) -> None:
+        """There is nothing to close."""
+
+    async def check(self) -> str | None:
+        return None

@@ -1,0 +1,52 @@
+"""Who plays what, in memory."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from dragoman.adapters.memory.state import State, encoded, place
+from dragoman.domain.events import started
+from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.ports.runs import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryQueue:
+    """``RunQueue``."""
+
+    state: State
+
+    async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
+        unfinished = sorted((self.state.runs[run_id] for run_id in self.state.unfinished), key=place)
+        held = {run.conversation_id for run in unfinished if run.status is not RunStatus.QUEUED}
+        taken: list[Run] = []
+        for run in unfinished:
+            if len(taken) == limit:
+                break
+            if run.status is not RunStatus.QUEUED or (run.conversation_id is not None and run.conversation_id in held):
+                continue
+            held.add(run.conversation_id)
+            taken.append(take(self.state, run, claim))
+        return taken
+
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
+        held = [id for id in run_ids if id in self.state.claims and self.state.claims[id].player == claim.player]
+        self.state.claims.update(dict.fromkeys(held, claim))
+        return {id: self.state.marks[id] for id in held if id in self.state.marks}
+
+    async def abandoned(self, player: str) -> Sequence[Run]:
+        now, claims = datetime.now(UTC), self.state.claims.items()
+        gone = (id for id, claim in claims if claim.player != player or claim.until < now)
+        return sorted((self.state.runs[id] for id in gone), key=place)
+
+    async def waiting(self) -> int:
+        return sum(self.state.runs[run_id].status is RunStatus.QUEUED for run_id in self.state.unfinished)
+
+
+def take(state: State, run: Run, claim: Claim) -> Run:
+    """Make a queued run the claimant's: its input enters the conversation, its log begins."""
+    run = replace(run, status=RunStatus.IN_PROGRESS, base_item=state.enter(run))
+    state.put(run)
+    state.claims[run.id] = claim
+    state.logs[run.id].extend(encoded([started(run)]))
+    return run

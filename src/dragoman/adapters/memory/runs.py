@@ -1,0 +1,124 @@
+"""Runs in memory: begun, read, listed, cancelled."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from dragoman.adapters.memory.queue import take
+from dragoman.adapters.memory.state import BoundKey, State, encoded
+from dragoman.domain.conversations import Conversation, title_from
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, RunEnded
+from dragoman.domain.events import Recorded, RunCompleted
+from dragoman.domain.identity import Principal
+from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
+from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRuns:
+    """``RunStore``."""
+
+    state: State
+
+    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+        if idempotency is not None and (earlier := self._bound(run, idempotency)):
+            return Begun(earlier, fresh=False)
+        free = True
+        if run.session_id is not None:
+            run, free = self._enter(run, run.session_id)
+        self.state.put(run)
+        self.state.logs[run.id] = []
+        if idempotency is not None:
+            key = (run.tenant, run.owner, idempotency.route, idempotency.key)
+            self.state.keys[key] = BoundKey(idempotency.digest, run.id, run.created_at + IDEMPOTENCY_KEPT)
+        if claim is not None and free:
+            run = take(self.state, run, claim)
+        return Begun(run, fresh=True)
+
+    async def get(self, principal: Principal, run_id: str) -> Run:
+        return self.state.run(principal, run_id)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        status: RunStatus | None = None,
+        agent: str | None = None,
+        conversation_id: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> RunPage:
+        runs = sorted(
+            (
+                run
+                for run in self.state.runs.values()
+                if (run.tenant, run.owner) == (principal.tenant, principal.user)
+                and status in (None, run.status)
+                and agent in (None, run.agent)
+                and conversation_id in (None, run.conversation_id)
+                and (after is None or run.id < after)
+            ),
+            key=lambda run: run.id,
+            reverse=True,
+        )
+        page = tuple(runs[:limit])
+        return RunPage(page, next=page[-1].id if len(runs) > limit else None)
+
+    async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
+        run = self.state.run(principal, run_id)
+        if run.status.ended:
+            raise RunEnded
+        if run.status is RunStatus.IN_PROGRESS:
+            self.state.marks[run.id] = mode
+            return run
+        return self._end_unplayed(run)
+
+    def _bound(self, run: Run, idempotency: IdempotencyKey) -> Run | None:
+        """The run that a key belongs to, if it is bound."""
+        bound = self.state.keys.get((run.tenant, run.owner, idempotency.route, idempotency.key))
+        if bound is None or bound.expires_at <= run.created_at:
+            return None
+        if bound.digest != idempotency.digest:
+            raise IdempotencyMismatch
+        return self.state.runs[bound.run_id]
+
+    def _enter(self, run: Run, session_id: str) -> tuple[Run, bool]:
+        """The run in the conversation of its name, made if need be, and whether nothing is before it there."""
+        state, name = self.state, (run.tenant, run.owner, session_id)
+        if name not in state.conversations:
+            assert run.conversation_id is not None
+            state.conversations[name] = Conversation(
+                id=run.conversation_id,
+                tenant=run.tenant,
+                owner=run.owner,
+                key=session_id,
+                agent=run.agent,
+                head=None,
+                created_at=run.created_at,
+                last_message_at=run.created_at,
+                title=title_from(run.input),
+            )
+            state.names[run.conversation_id] = name
+            state.items[run.conversation_id] = {}
+            return run, True
+        conversation = state.conversations[name]
+        unfinished = state.unfinished_in(conversation.id)
+        if unfinished and run.options.on_busy == "reject":
+            raise ConversationBusy
+        state.conversations[name] = replace(conversation, last_message_at=run.created_at)
+        run = replace(run, conversation_id=conversation.id)
+        if unfinished:  # it came after these, whatever the clocks of two machines say
+            run = replace(run, created_at=max(run.created_at, unfinished[-1].created_at + MICROSECOND))
+        return run, not unfinished
+
+    def _end_unplayed(self, run: Run) -> Run:
+        """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
+        log = self.state.logs[run.id]
+        position = log[-1].position + 1 if log else first_position(run.attempt)
+        completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
+        log.extend(encoded([Recorded(position, completed)]))
+        base_item = self.state.enter(run) if run.status is RunStatus.QUEUED else run.base_item
+        run = replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=datetime.now(UTC))
+        self.state.put(run)
+        return run

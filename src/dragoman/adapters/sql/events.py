@@ -1,0 +1,116 @@
+"""The logs as rows, and how a run ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.items import Addition, chain
+from dragoman.adapters.sql.rows import dumps, dumps_or_null, now
+from dragoman.domain.events import Recorded, Row, pack, unpack
+from dragoman.domain.identity import Principal
+from dragoman.domain.runs import NEXT, RunStatus
+from dragoman.ports.events import Append, End
+
+# A retry after a lost acknowledgement may bring what is already there.
+INSERT = """
+INSERT INTO events (run_id, position, kind, content) VALUES (:run_id, :position, :kind, :content)
+ON CONFLICT (run_id, position) DO NOTHING
+"""
+
+# A mere check could be overtaken by another player's claim; the lock cannot.
+FENCE = """
+SELECT id, attempt, conversation_id FROM runs
+WHERE id = :run_id AND attempt = :attempt AND status = 'in_progress' FOR SHARE
+"""
+
+END = """
+UPDATE runs SET status = :status, usage = :usage, error = :error, final_output = :final_output,
+  response_id = :response_id, ended_at = :ended_at, player = NULL, lease_until = NULL
+WHERE id = :run_id AND status = 'in_progress'
+"""
+
+READ = """
+SELECT position, kind, content FROM events
+WHERE run_id = :run_id AND position > :after
+  AND EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND tenant = :tenant AND owner = :owner)
+ORDER BY position LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlEvents:
+    """``EventLog``."""
+
+    engine: Engine
+
+    async def append(self, batch: Sequence[Append]) -> frozenset[str]:
+        return await self.engine.write(_append, batch)
+
+    async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
+        return await self.engine.read(_read, principal, run_id, after, limit)
+
+
+def record(logs: Mapping[str, Sequence[Recorded]]) -> Script[None]:
+    """Write events of some runs, without asking whose turn it is."""
+    yield (
+        INSERT,
+        [
+            {"run_id": run_id, "position": row.position, "kind": row.kind, "content": dumps(row.content)}
+            for run_id, recorded in logs.items()
+            for row in pack(list(recorded))
+        ],
+    )
+
+
+def _append(batch: Sequence[Append]) -> Script[frozenset[str]]:
+    wanted = sorted((append.run_id, append.attempt) for append in batch)  # two batches never lock in opposite orders
+    rows = yield FENCE, [{"run_id": run_id, "attempt": attempt} for run_id, attempt in wanted]
+    held = {(run_id, attempt): conversation_id for run_id, attempt, conversation_id in rows}
+    kept = [append for append in batch if (append.run_id, append.attempt) in held]
+    if kept:
+        yield from record({append.run_id: append.events for append in kept})
+    ends = [(append.run_id, held[append.run_id, append.attempt], append.end) for append in kept if append.end]
+    if ends:
+        yield from _end(ends)
+    return frozenset(append.run_id for append in batch if (append.run_id, append.attempt) not in held)
+
+
+def _end(ends: Sequence[tuple[str, str | None, End]]) -> Script[None]:
+    """Set the status of runs and chain what they add to their conversations."""
+    at = now()
+    yield END, [_ended(run_id, end, at) for run_id, _, end in ends]
+    yield from chain(
+        [Addition(conversation_id, run_id, end.items) for run_id, conversation_id, end in ends if conversation_id], at
+    )
+
+
+def _ended(run_id: str, end: End, at: int) -> Params:
+    if end.status not in NEXT[RunStatus.IN_PROGRESS]:
+        raise ValueError(f"a run in progress cannot become {end.status}")
+    return {
+        "run_id": run_id,
+        "status": end.status.value,
+        "usage": dumps(end.usage),
+        "error": dumps_or_null(end.error),
+        "final_output": dumps_or_null(end.final_output),
+        "response_id": end.response_id,
+        "ended_at": at if end.status.ended else None,
+    }
+
+
+def _read(principal: Principal, run_id: str, after: int, limit: int) -> Script[Sequence[Recorded]]:
+    rows = yield (
+        READ,
+        {"run_id": run_id, "after": after, "limit": limit, "tenant": principal.tenant, "owner": principal.user},
+    )
+    result: list[Recorded] = []
+    for position, kind, content in rows:
+        for recorded in unpack(Row(position, kind, orjson.loads(content))):
+            if recorded.position > after:  # a row may begin before the place the reader has reached
+                result.append(recorded)
+                after = recorded.position
+        if len(result) >= limit:
+            break
+    return result

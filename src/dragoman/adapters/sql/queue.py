@@ -1,0 +1,107 @@
+"""Who plays what: the queue is the runs' own rows."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.events import record
+from dragoman.adapters.sql.items import Addition, chain
+from dragoman.adapters.sql.rows import RUN, micros, now, run_from
+from dragoman.domain.events import started
+from dragoman.domain.items import NewItem
+from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.ports.runs import Claim
+
+# The oldest queued runs, one per conversation, none behind an unfinished one.
+CLAIMABLE = f"""
+SELECT {RUN} FROM runs AS candidate
+WHERE status = 'queued' AND NOT EXISTS (
+  SELECT 1 FROM runs AS other
+  WHERE other.conversation_id = candidate.conversation_id
+    AND other.status IN ('queued', 'in_progress', 'requires_action')
+    AND (other.status <> 'queued' OR (other.created_at, other.id) < (candidate.created_at, candidate.id)))
+ORDER BY created_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - constants
+
+TAKE = """
+UPDATE runs SET status = 'in_progress', player = :player, lease_until = :until, base_item = :base_item
+WHERE id = :id AND status = 'queued'
+"""
+
+# Who waits for a person has no player, so its run is not among these.
+ABANDONED = f"""
+SELECT {RUN} FROM runs
+WHERE status IN ('in_progress', 'requires_action')
+  AND (lease_until < :now OR (CAST(:alone AS INTEGER) = 1 AND player <> :player))
+ORDER BY created_at, id
+"""  # noqa: S608 - constants
+
+RENEW = """
+UPDATE runs SET lease_until = :until WHERE id = :id AND player = :player AND status = 'in_progress' RETURNING id, cancel
+"""
+
+WAITING = "SELECT count(*) FROM runs WHERE status = 'queued'"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlQueue:
+    """``RunQueue``."""
+
+    engine: Engine
+
+    async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
+        return await self.engine.write(_claim, claim, limit)
+
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
+        return await self.engine.write(_renew, claim, run_ids) if run_ids else {}
+
+    async def abandoned(self, player: str) -> Sequence[Run]:
+        return await self.engine.read(_abandoned, player, self.engine.alone)
+
+    async def waiting(self) -> int:
+        return await self.engine.read(_waiting)
+
+
+def take(runs: Sequence[Run], claim: Claim) -> Script[list[Run]]:
+    """Make queued runs the claimant's: their input enters the conversations, their logs begin."""
+    heads = yield from chain([entering(run) for run in runs if run.conversation_id is not None], now())
+    taken = [
+        replace(run, status=RunStatus.IN_PROGRESS, base_item=heads.get(run.conversation_id or "")) for run in runs
+    ]
+    until = micros(claim.until)
+    yield (
+        TAKE,
+        [{"id": run.id, "player": claim.player, "until": until, "base_item": run.base_item} for run in taken],
+    )
+    yield from record({run.id: [started(run)] for run in taken})
+    return taken
+
+
+def entering(run: Run) -> Addition:
+    """The input of a run as what it adds to its conversation."""
+    assert run.conversation_id is not None
+    return Addition(run.conversation_id, run.id, [NewItem(content) for content in run.input])
+
+
+def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
+    rows = yield CLAIMABLE, {"limit": limit}
+    if not rows:
+        return []
+    return (yield from take([run_from(row) for row in rows], claim))
+
+
+def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, CancelMode]]:
+    until = micros(claim.until)
+    rows = yield RENEW, [{"id": id, "player": claim.player, "until": until} for id in sorted(run_ids)]
+    return {id: cancel for id, cancel in rows if cancel is not None}
+
+
+def _abandoned(player: str, alone: bool) -> Script[Sequence[Run]]:
+    rows = yield ABANDONED, {"player": player, "alone": int(alone), "now": now()}
+    return [run_from(row) for row in rows]
+
+
+def _waiting() -> Script[int]:
+    rows = yield WAITING, {}
+    count: int = rows[0][0]
+    return count

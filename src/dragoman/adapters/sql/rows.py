@@ -1,0 +1,93 @@
+"""How the nouns look as rows, and back."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from dragoman.domain.conversations import Conversation
+from dragoman.domain.items import Item
+from dragoman.domain.runs import Run, RunError, RunOptions, RunStatus
+from dragoman.domain.usage import usage_from
+
+# A field of these nouns has a column of its name; a query names them in this order.
+_CONVERSATION, _RUN = (tuple(field.name for field in fields(noun)) for noun in (Conversation, Run))
+CONVERSATION, RUN = ", ".join(_CONVERSATION), ", ".join(_RUN)
+ITEM = "id, conversation_id, parent, run_id, content, created_at, status"
+
+Row = tuple[Any, ...]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    return _EPOCH + micros * _MICROSECOND
+
+
+def now() -> int:
+    return micros(datetime.now(UTC))
+
+
+def dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def dumps_or_null(value: Any) -> str | None:
+    return None if value is None else dumps(value)
+
+
+def run_params(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "tenant": run.tenant,
+        "owner": run.owner,
+        "agent": run.agent,
+        "provider": run.provider,
+        "conversation_id": run.conversation_id,
+        "session_id": run.session_id,
+        "input": dumps(run.input),
+        "created_at": micros(run.created_at),
+        "status": run.status.value,
+        "options": dumps(run.options),
+        "context": dumps(run.context),
+        "attempt": run.attempt,
+        "trace": run.trace,
+        "usage": dumps(run.usage),
+    }
+
+
+def run_from(row: Row) -> Run:
+    values = dict(zip(_RUN, row, strict=True))
+    values |= {
+        "input": tuple(orjson.loads(values["input"])),
+        "created_at": moment(values["created_at"]),
+        "status": RunStatus(values["status"]),
+        "options": RunOptions(**orjson.loads(values["options"])),
+        "context": orjson.loads(values["context"]),
+        "usage": usage_from(orjson.loads(values["usage"])),
+        "error": None if values["error"] is None else RunError(**orjson.loads(values["error"])),
+        "final_output": None if values["final_output"] is None else orjson.loads(values["final_output"]),
+        "ended_at": None if values["ended_at"] is None else moment(values["ended_at"]),
+    }
+    return Run(**values)
+
+
+def conversation_from(row: Row) -> Conversation:
+    values = dict(zip(_CONVERSATION, row, strict=True))
+    values |= {
+        "created_at": moment(values["created_at"]),
+        "last_message_at": moment(values["last_message_at"]),
+        "metadata": orjson.loads(values["metadata"]),
+    }
+    return Conversation(**values)
+
+
+def item_from(row: Row) -> Item:
+    id, conversation_id, parent, run_id, content, created_at, status = row  # fifty of them per turn: by position
+    return Item(id, conversation_id, parent, run_id, orjson.loads(content), moment(created_at), status)

@@ -1,0 +1,210 @@
+"""Runs as rows: begun, read, listed, cancelled."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.events import record
+from dragoman.adapters.sql.items import chain
+from dragoman.adapters.sql.queue import entering, take
+from dragoman.adapters.sql.rows import RUN, micros, moment, run_from, run_params
+from dragoman.domain.conversations import title_from
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
+from dragoman.domain.events import Recorded, RunCompleted
+from dragoman.domain.identity import Principal
+from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
+from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
+
+# The key is written first, so that of two equal requests the second waits for the first and then finds its run.
+TAKE_KEY = """
+INSERT INTO idempotency_keys (tenant, owner, route, key, digest, run_id, expires_at)
+VALUES (:tenant, :owner, :route, :key, :digest, :run_id, :expires_at)
+ON CONFLICT (tenant, owner, route, key)
+DO UPDATE SET digest = excluded.digest, run_id = excluded.run_id, expires_at = excluded.expires_at
+WHERE idempotency_keys.expires_at <= :now
+RETURNING run_id
+"""
+
+FIND_KEY = """
+SELECT digest, run_id FROM idempotency_keys
+WHERE tenant = :tenant AND owner = :owner AND route = :route AND key = :key
+"""
+
+# The update is the lock under which requests to one conversation take turns.
+ENTER = """
+INSERT INTO conversations (id, tenant, owner, key, title, agent, metadata, status, last_seq,
+  created_at, updated_at, last_message_at)
+VALUES (:id, :tenant, :owner, :key, :title, :agent, '{}', 'active', 0, :now, :now, :now)
+ON CONFLICT (tenant, owner, key)
+DO UPDATE SET status = 'active', updated_at = excluded.updated_at, last_message_at = excluded.last_message_at
+RETURNING id
+"""
+
+NEWEST_UNFINISHED = """
+SELECT max(created_at) FROM runs
+WHERE conversation_id = :conversation_id AND status IN ('queued', 'in_progress', 'requires_action')
+"""
+
+INSERT = """
+INSERT INTO runs (id, tenant, owner, agent, provider, conversation_id, session_id, input, created_at, status, options,
+  context, attempt, trace, usage)
+VALUES (:id, :tenant, :owner, :agent, :provider, :conversation_id, :session_id, :input, :created_at, :status, :options,
+  :context, :attempt, :trace, :usage)
+"""
+
+GET = f"SELECT {RUN} FROM runs WHERE id = :id AND tenant = :tenant AND owner = :owner"  # noqa: S608 - constants
+GET_LOCKED = f"{GET} FOR UPDATE"
+
+LIST = f"""
+SELECT {RUN} FROM runs
+WHERE tenant = :tenant AND owner = :owner AND id < :after
+  AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+  AND (CAST(:agent AS TEXT) IS NULL OR agent = :agent)
+  AND (CAST(:conversation_id AS TEXT) IS NULL OR conversation_id = :conversation_id)
+ORDER BY id DESC LIMIT :limit
+"""  # noqa: S608 - constants
+AFTER_ALL = "zzzz"  # above every id, in every collation
+
+MARK = "UPDATE runs SET cancel = :mode WHERE id = :id"
+LAST = "SELECT max(position) FROM events WHERE run_id = :id"
+CANCEL = """
+UPDATE runs SET status = 'cancelled', base_item = :base_item, ended_at = :ended_at
+WHERE id = :id AND status IN ('queued', 'requires_action')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlRuns:
+    """``RunStore``."""
+
+    engine: Engine
+
+    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+        return await self.engine.write(_begin, run, claim, idempotency)
+
+    async def get(self, principal: Principal, run_id: str) -> Run:
+        return await self.engine.read(_get, GET, principal, run_id)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        status: RunStatus | None = None,
+        agent: str | None = None,
+        conversation_id: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> RunPage:
+        where = {
+            "tenant": principal.tenant,
+            "owner": principal.user,
+            "status": status and status.value,
+            "agent": agent,
+            "conversation_id": conversation_id,
+            "after": after or AFTER_ALL,
+        }
+        return await self.engine.read(_list, where, limit)
+
+    async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
+        return await self.engine.write(_cancel, principal, run_id, mode)
+
+
+def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) -> Script[Begun]:
+    if idempotency is not None:
+        earlier = yield from _take_key(run, idempotency)
+        if earlier is not None:
+            return Begun(earlier, fresh=False)
+    free = True
+    if run.session_id is not None:
+        run, free = yield from _enter(run)
+    yield INSERT, run_params(run)
+    if claim is not None and free:
+        (run,) = yield from take([run], claim)
+    return Begun(run, fresh=True)
+
+
+def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:
+    """Bind a key to a run, unless it is bound already: then the run it belongs to."""
+    where = {"tenant": run.tenant, "owner": run.owner, "route": idempotency.route, "key": idempotency.key}
+    bound = yield (
+        TAKE_KEY,
+        {
+            **where,
+            "digest": idempotency.digest,
+            "run_id": run.id,
+            "expires_at": micros(run.created_at + IDEMPOTENCY_KEPT),
+            "now": micros(run.created_at),
+        },
+    )
+    if bound:
+        return None
+    rows = yield FIND_KEY, where
+    digest, run_id = rows[0]
+    if digest != idempotency.digest:
+        raise IdempotencyMismatch
+    return (yield from _get(GET, Principal(run.owner, run.tenant), run_id))
+
+
+def _enter(run: Run) -> Script[tuple[Run, bool]]:
+    """The run in the conversation of its name, made if need be, and whether nothing is before it there."""
+    rows = yield (
+        ENTER,
+        {
+            "id": run.conversation_id,
+            "tenant": run.tenant,
+            "owner": run.owner,
+            "key": run.session_id,
+            "title": title_from(run.input),
+            "agent": run.agent,
+            "now": micros(run.created_at),
+        },
+    )
+    conversation_id = rows[0][0]
+    if conversation_id == run.conversation_id:
+        return run, True
+    ((newest,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation_id}
+    if newest is None:
+        return replace(run, conversation_id=conversation_id), True
+    if run.options.on_busy == "reject":
+        raise ConversationBusy
+    # It came after that one, whatever the clocks of two machines say.
+    at = max(run.created_at, moment(newest + 1))
+    return replace(run, conversation_id=conversation_id, created_at=at), False
+
+
+def _get(sql: str, principal: Principal, run_id: str) -> Script[Run]:
+    rows = yield sql, {"id": run_id, "tenant": principal.tenant, "owner": principal.user}
+    if not rows:
+        raise NotFound("run", run_id)
+    return run_from(rows[0])
+
+
+def _list(where: dict[str, str | None], limit: int) -> Script[RunPage]:
+    rows = yield LIST, {**where, "limit": limit + 1}
+    runs = tuple(run_from(row) for row in rows[:limit])
+    return RunPage(runs, next=runs[-1].id if len(rows) > limit else None)
+
+
+def _cancel(principal: Principal, run_id: str, mode: CancelMode) -> Script[Run]:
+    run = yield from _get(GET_LOCKED, principal, run_id)
+    if run.status.ended:
+        raise RunEnded
+    if run.status is RunStatus.IN_PROGRESS:
+        yield MARK, {"id": run.id, "mode": mode}
+        return run
+    return (yield from _end_unplayed(run))
+
+
+def _end_unplayed(run: Run) -> Script[Run]:
+    """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
+    at = datetime.now(UTC)
+    base_item = run.base_item
+    if run.status is RunStatus.QUEUED and run.conversation_id is not None:
+        heads = yield from chain([entering(run)], micros(at))
+        base_item = heads[run.conversation_id]
+    rows = yield LAST, {"id": run.id}
+    position = first_position(run.attempt) if rows[0][0] is None else rows[0][0] + 1
+    completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
+    yield from record({run.id: [Recorded(position, completed)]})
+    yield CANCEL, {"id": run.id, "base_item": base_item, "ended_at": micros(at)}
+    return replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=at)

@@ -1,0 +1,98 @@
+"""Where a PostgreSQL database is, and whether its schema is ours. Only changing it imports SQLAlchemy."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from dragoman.adapters.sql.migrations import HEAD, upgrade, upgrade_sql
+from dragoman.domain.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+LOCK = "SELECT pg_advisory_xact_lock(7021905)"
+"""Of two who migrate at once, the second finds nothing left to do. The number is ours alone."""
+
+
+def postgres_url(url: str) -> str:
+    """As libpq wants it, whichever driver it was written for: ``postgres://``, ``postgresql+asyncpg://…?ssl=require``."""
+    parts = urlsplit(url)
+    query = [("sslmode" if name == "ssl" else name, value) for name, value in parse_qsl(parts.query)]
+    return parts._replace(scheme="postgresql", query=urlencode(query)).geturl()
+
+
+def place(url: str) -> str:
+    """Host and name of a database: what may be told of its URL."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2] or 'localhost'}{parts.path}"
+
+
+def unreachable(url: str) -> str:
+    return (
+        f"The database {place(url)} cannot be reached, or lets nobody in with these credentials. Check that PostgreSQL is"
+        " running, and host, port, name, user and password in DATABASE_URL."
+    )
+
+
+def unfit(revision: str | None) -> str | None:
+    """Why a server may not work with a schema of this revision."""
+    if revision == HEAD:
+        return None
+    if revision is None:
+        return "The database has no tables of Dragoman yet. Run `dragoman migrate`."
+    if revision > HEAD:
+        return (
+            f"The database was written by a newer version of Dragoman (schema {revision}, this version knows {HEAD})."
+            " Upgrade Dragoman; `dragoman migrate` never goes back."
+        )
+    return f"The database has an older schema ({revision}, this version needs {HEAD}). Run `dragoman migrate`."
+
+
+def migrate(url: str) -> tuple[str | None, str]:
+    """Bring a PostgreSQL database to ``HEAD``. From which revision to which."""
+    with transaction(url) as connection:
+        connection.exec_driver_sql(LOCK)
+        revision = _revision(connection)
+        if revision is not None and revision > HEAD:
+            raise StorageUnavailable(unfit(revision))
+        upgrade(connection)
+        return revision, HEAD
+
+
+def migration_sql(url: str) -> str:
+    """What ``migrate`` would execute, for review."""
+    with transaction(url) as connection:
+        revision = _revision(connection)
+    if revision == HEAD:
+        return ""
+    if revision is not None and revision > HEAD:
+        raise StorageUnavailable(unfit(revision))
+    written = io.StringIO()
+    upgrade_sql("postgresql", revision, written)
+    return written.getvalue()
+
+
+@contextmanager
+def transaction(url: str) -> "Iterator[Connection]":
+    """A SQLAlchemy connection to a PostgreSQL database; commits at the end."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import OperationalError
+
+    engine = create_engine(postgres_url(url).replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except OperationalError as error:
+        raise StorageUnavailable(unreachable(url)) from error
+    finally:
+        engine.dispose()
+
+
+def _revision(connection: "Connection") -> str | None:
+    from alembic.migration import MigrationContext
+
+    from dragoman.adapters.sql.migrations import VERSION_TABLE
+
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()

@@ -1,0 +1,20 @@
+"""All stores on one engine."""
+
+from dragoman.adapters.sql.engine import Engine
+from dragoman.adapters.sql.events import SqlEvents
+from dragoman.adapters.sql.queue import SqlQueue
+from dragoman.adapters.sql.runs import SqlRuns
+from dragoman.adapters.sql.sessions import SqlSessions
+
+
+class SqlStore:
+    """Starts, stops and is as well as its engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.runs = SqlRuns(engine)
+        self.queue = SqlQueue(engine)
+        self.events = SqlEvents(engine)
+        self.sessions = SqlSessions(engine)
+        self.start = engine.start
+        self.stop = engine.stop
+        self.check = engine.check

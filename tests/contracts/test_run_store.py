@@ -1,0 +1,280 @@
+"""``RunStore``: what is accepted is kept, once, and belongs to its owner."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
+from dragoman.domain.events import RunCompleted, RunStarted
+from dragoman.domain.items import message
+from dragoman.domain.runs import RunOptions, RunStatus, first_position
+from dragoman.domain.usage import Usage
+from dragoman.ports.events import End
+from dragoman.ports.runs import IdempotencyKey
+from tests.contracts.talk import ELSEWHERE, SARAH, TOM, Store, Talk
+
+KEY = IdempotencyKey("k-1", "POST /chat/run", "digest")
+
+
+async def test_a_run_is_read_as_it_was_begun(talk: Talk, store: Store):
+    options = RunOptions(model="m", max_turns=3, on_disconnect="cancel", history_limit=7, metadata={"a": [1, None]})
+    run = talk.run("Grüße 🌍", options=options, context={"plan": "pro", "n": 1.5}, trace="00-1-2-01")
+
+    begun = await talk.begin(run, claimed=False)
+
+    assert begun.fresh
+    assert begun.run == run
+    assert await store.runs.get(SARAH, run.id) == run
+
+
+async def test_with_a_claim_a_run_is_in_progress_at_once_and_its_log_has_begun(talk: Talk, store: Store):
+    run = await talk.playing("Hello")
+
+    assert await store.runs.get(SARAH, run.id) == run
+    assert await talk.texts() == ["Hello"]
+    (first,) = await talk.log(run)
+    assert first.position == first_position(0)
+    assert first.event == RunStarted(run.id, "chat", run.conversation_id, "s")
+
+
+async def test_base_item_is_the_head_before_the_runs_own_input(talk: Talk, store: Store):
+    first = await talk.answered("One", "Two")
+    head = (await store.sessions.page(SARAH, "s", limit=10)).conversation.head
+
+    second = await talk.playing("Three")
+
+    assert first.base_item is None
+    assert second.base_item == head
+
+
+async def test_a_session_is_one_conversation_whoever_runs_in_it(talk: Talk):
+    first = await talk.answered("One")
+    second = await talk.answered("Two", agent="assistant")
+
+    assert second.conversation_id == first.conversation_id
+    assert await talk.texts() == ["One", "Hi!", "Two", "Hi!"]
+
+
+async def test_the_name_of_a_session_belongs_to_its_owner(talk: Talk):
+    runs = [await talk.answered(f"by {p.tenant}/{p.user}", principal=p) for p in (SARAH, TOM, ELSEWHERE)]
+
+    assert len({run.conversation_id for run in runs}) == 3
+    assert await talk.texts(principal=TOM) == ["by default/tom", "Hi!"]
+    assert await talk.texts(principal=ELSEWHERE) == ["by elsewhere/sarah", "Hi!"]
+
+
+async def test_a_stateless_run_has_no_conversation(talk: Talk, store: Store):
+    one, other = await talk.playing(session=None), await talk.playing(session=None)
+
+    assert one.conversation_id is None
+    assert other.conversation_id is None
+    await talk.finish(one)
+    assert (await store.runs.get(SARAH, one.id)).status is RunStatus.COMPLETED
+
+
+async def test_behind_an_unfinished_run_a_claim_is_not_taken(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    second = await talk.begin("Two")
+
+    assert second.fresh
+    assert second.run.status is RunStatus.QUEUED
+    assert await talk.texts() == ["One"]  # what waits is not in the conversation yet
+    await talk.finish(first)
+    assert [run.id for run in await store.queue.claim(talk.claim(), 10)] == [second.run.id]
+
+
+async def test_behind_a_queued_run_a_claim_is_not_taken_either(talk: Talk):
+    await talk.queued("One")
+
+    assert (await talk.begin("Two")).run.status is RunStatus.QUEUED
+
+
+async def test_behind_a_run_that_waits_for_a_person_a_claim_is_not_taken(talk: Talk):
+    run = await talk.playing("One")
+    await talk.finish(run, "May I?", RunStatus.REQUIRES_ACTION)
+
+    assert (await talk.begin("Two")).run.status is RunStatus.QUEUED
+
+
+async def test_on_busy_reject_stores_nothing(talk: Talk, store: Store):
+    await talk.playing("One")
+    second = talk.run("Two", options=RunOptions(on_busy="reject"))
+
+    with pytest.raises(ConversationBusy):
+        await talk.begin(second, key=KEY)
+
+    with pytest.raises(NotFound):
+        await store.runs.get(SARAH, second.id)
+    assert await store.queue.waiting() == 0
+    third = talk.run("Three", options=RunOptions())
+    assert (await talk.begin(third, key=KEY)).fresh  # the key was not used up
+
+
+async def test_on_busy_reject_is_no_obstacle_in_an_idle_conversation(talk: Talk):
+    await talk.answered("One")
+
+    assert await talk.playing("Two", options=RunOptions(on_busy="reject"))
+
+
+async def test_of_fifty_simultaneous_runs_in_one_conversation_exactly_one_is_claimed(talk: Talk, store: Store):
+    begun = await asyncio.gather(*(talk.begin(f"message {i}") for i in range(50)))
+
+    statuses = [b.run.status for b in begun]
+    assert statuses.count(RunStatus.IN_PROGRESS) == 1
+    assert statuses.count(RunStatus.QUEUED) == 49
+    assert len({b.run.conversation_id for b in begun}) == 1
+    assert await store.queue.waiting() == 49
+
+
+async def test_the_same_idempotency_key_gives_the_same_run(talk: Talk, store: Store):
+    first = await talk.begin("One", key=KEY)
+    again = await talk.begin("One", key=KEY)
+
+    assert (first.fresh, again.fresh) == (True, False)
+    assert again.run == first.run
+    assert await talk.texts() == ["One"]
+    await talk.finish(first.run)
+    assert (await talk.begin("One", key=KEY)).run.status is RunStatus.COMPLETED
+
+
+async def test_the_same_idempotency_key_with_another_body_is_refused(talk: Talk):
+    await talk.begin("One", key=KEY)
+
+    with pytest.raises(IdempotencyMismatch):
+        await talk.begin("Two", key=replace(KEY, digest="another"))
+    assert await talk.texts() == ["One"]
+
+
+async def test_an_idempotency_key_is_known_per_caller_and_route(talk: Talk):
+    await talk.begin("One", key=KEY)
+
+    assert (await talk.begin("One", key=KEY, principal=TOM)).fresh
+    assert (await talk.begin("One", key=KEY, principal=ELSEWHERE)).fresh
+    assert (await talk.begin("One", key=replace(KEY, route="POST /chat/stream"))).fresh
+
+
+async def test_an_idempotency_key_is_forgotten_after_a_day(talk: Talk):
+    first = talk.run("One")
+    await talk.begin(first, key=KEY)
+    hour = timedelta(hours=1)
+
+    within = await talk.begin(talk.run("One", at=first.created_at + 23 * hour), key=KEY)
+    later = await talk.begin(talk.run("Two", at=first.created_at + 24 * hour), key=replace(KEY, digest="another"))
+    again = await talk.begin(talk.run("Two", at=first.created_at + 25 * hour), key=replace(KEY, digest="another"))
+
+    assert (within.fresh, later.fresh, again.fresh) == (False, True, False)
+    assert again.run.id == later.run.id
+
+
+async def test_of_simultaneous_requests_with_one_idempotency_key_one_begins(talk: Talk, store: Store):
+    begun = await asyncio.gather(*(talk.begin("One", key=KEY) for _ in range(20)))
+
+    assert [b.fresh for b in begun].count(True) == 1
+    assert len({b.run.id for b in begun}) == 1
+    assert len((await store.runs.list(SARAH)).runs) == 1
+
+
+@pytest.mark.parametrize("stranger", [TOM, ELSEWHERE])
+async def test_somebody_elses_run_looks_like_none(talk: Talk, store: Store, stranger):
+    run = await talk.playing("Secret")
+
+    with pytest.raises(NotFound) as theirs:
+        await store.runs.get(stranger, run.id)
+    with pytest.raises(NotFound):
+        await store.runs.cancel(stranger, run.id, "now")
+    with pytest.raises(NotFound) as nobodys:
+        await store.runs.get(stranger, "run_none")
+    assert (await store.runs.list(stranger)).runs == ()
+    assert str(theirs.value).replace(run.id, "run_none") == str(nobodys.value)
+
+
+async def test_runs_are_listed_newest_first_in_pages(talk: Talk, store: Store):
+    ids = sorted([(await talk.queued(f"{i}", session=f"s{i}")).id for i in range(7)], reverse=True)
+
+    seen: list[str] = []
+    after = None
+    for expected in (3, 3, 1):
+        page = await store.runs.list(SARAH, after=after, limit=3)
+        assert len(page.runs) == expected
+        seen += [run.id for run in page.runs]
+        after = page.next
+    assert after is None
+    assert seen == ids
+
+
+async def test_a_page_that_takes_all_has_no_next(talk: Talk, store: Store):
+    await talk.queued(session=None)
+
+    assert (await store.runs.list(SARAH, limit=1)).next is None
+
+
+async def test_runs_are_listed_by_status_agent_and_conversation(talk: Talk, store: Store):
+    done = await talk.answered("One", session="a")
+    waiting = await talk.queued("Two", session="b")
+    other = replace(talk.run("Three", session="c"), agent="assistant")
+    await talk.begin(other, claimed=False)
+
+    async def ids(**where):
+        return {run.id for run in (await store.runs.list(SARAH, **where)).runs}
+
+    assert await ids(status=RunStatus.QUEUED) == {waiting.id, other.id}
+    assert await ids(status=RunStatus.QUEUED, agent="assistant") == {other.id}
+    assert await ids(conversation_id=done.conversation_id) == {done.id}
+
+
+async def test_cancelling_a_queued_run_ends_it_and_keeps_its_message(talk: Talk, store: Store):
+    going = await talk.playing("One")
+    waiting = (await talk.begin("Two")).run
+
+    cancelled = await store.runs.cancel(SARAH, waiting.id, "after_turn")
+
+    assert cancelled.status is RunStatus.CANCELLED
+    assert cancelled == await store.runs.get(SARAH, waiting.id)
+    (last,) = await talk.log(waiting)
+    assert last.position == first_position(0)
+    assert last.event == RunCompleted(RunStatus.CANCELLED, None, Usage(), session_id="s")
+    await talk.finish(going)
+    assert await talk.texts() == ["One", "Two", "Hi!"]
+    assert await store.queue.claim(talk.claim(), 10) == []
+
+
+async def test_cancelling_a_stateless_queued_run_ends_it(talk: Talk, store: Store):
+    run = await talk.queued(session=None)
+
+    assert (await store.runs.cancel(SARAH, run.id, "now")).status is RunStatus.CANCELLED
+
+
+async def test_cancelling_a_run_in_progress_leaves_it_to_its_player(talk: Talk, store: Store):
+    run = await talk.playing()
+
+    assert (await store.runs.cancel(SARAH, run.id, "now")).status is RunStatus.IN_PROGRESS
+    await talk.finish(run, status=RunStatus.CANCELLED)
+    assert (await store.runs.get(SARAH, run.id)).status is RunStatus.CANCELLED
+
+
+async def test_cancelling_a_run_that_waits_for_a_person_ends_it(talk: Talk, store: Store):
+    run = await talk.playing("One")
+    waiting = End(RunStatus.REQUIRES_ACTION, Usage())
+    await talk.write(run, RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage()), end=waiting)
+
+    assert (await store.runs.cancel(SARAH, run.id, "now")).status is RunStatus.CANCELLED
+
+    statuses = [entry.event.status for entry in await talk.log(run) if isinstance(entry.event, RunCompleted)]
+    assert statuses == [RunStatus.REQUIRES_ACTION, RunStatus.CANCELLED]
+    assert await talk.texts() == ["One"]
+    assert await talk.playing("Two")
+
+
+async def test_an_ended_run_cannot_be_cancelled(talk: Talk, store: Store):
+    run = await talk.answered()
+
+    with pytest.raises(RunEnded):
+        await store.runs.cancel(SARAH, run.id, "now")
+
+
+async def test_several_input_items_enter_the_conversation_in_order(talk: Talk):
+    await talk.playing(input=(message("system", "Be brief."), message("user", "Hello")))
+
+    assert await talk.texts() == ["Be brief.", "Hello"]
