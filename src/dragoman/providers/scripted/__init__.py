@@ -1,1 +1,59 @@
-"""."""
+"""A provider without any SDK that plays exactly what it is told. Public, as a test double for applications of one's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard
+from dragoman.ports.realtime import RealtimeChannelFactory
+from dragoman.ports.tools import ToolRegistry
+from dragoman.providers.scripted.runtime import MODEL, ScriptedRuntime
+from dragoman.providers.scripted.script import Script
+
+NAME = "scripted"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedProvider:
+    """Agents that play scripts. One without a script obeys the commands in its messages."""
+
+    agents: dict[str, AgentCard]
+    runtime: ScriptedRuntime
+    realtime: RealtimeChannelFactory | None = None
+    name: str = NAME
+
+    def add(self, agents: Mapping[str, AgentSpec]) -> None:
+        for key, spec in agents.items():
+            self.agents[key] = _card(key, spec, self.runtime.tools)
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+def build_scripted_provider(
+    agents: Sequence[AgentSpec],
+    *,
+    scripts: Mapping[str, Script] | None = None,
+    tools: ToolRegistry | None = None,
+    seconds_per_piece: float = 0.0,
+) -> ScriptedProvider:
+    cards: dict[str, AgentCard] = {}
+    provider = ScriptedProvider(cards, ScriptedRuntime(cards, scripts or {}, tools, seconds_per_piece))
+    provider.add({spec.key: spec for spec in agents})
+    return provider
+
+
+def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
+    return AgentCard(
+        key=key,
+        name=spec.name,
+        provider=NAME,
+        description=spec.description,
+        model=MODEL,
+        instructions=spec.instructions,
+        tools=tuple(ToolCard(name, tools.get(name).description if tools else "") for name in spec.tools),
+        handoffs=spec.handoffs,
+        capabilities={"streaming": True},
+    )

@@ -1,0 +1,167 @@
+"""Plays a script: the same events, in the same order, as a real agent would write."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dragoman.domain.agents import AgentCard
+from dragoman.domain.errors import MaxTurnsExceeded, ToolFailed
+from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
+from dragoman.domain.items import Content, assistant_message, text_of, tool_call, tool_output
+from dragoman.domain.runs import RunStatus
+from dragoman.domain.tools import ToolError
+from dragoman.domain.usage import Usage
+from dragoman.ports.runtime import Outcome, Recorder, Turn
+from dragoman.ports.tools import ToolRegistry
+from dragoman.providers.scripted.script import Call, Calls, Fail, HandOff, Say, Script, Stall, Step, commands
+
+logger = logging.getLogger(__name__)
+
+MODEL = "scripted"
+MAX_TURNS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedRuntime:
+    agents: Mapping[str, AgentCard]
+    scripts: Mapping[str, Script]
+    tools: ToolRegistry | None
+    seconds_per_piece: float = 0.0
+
+    async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        performance = _Performance(self, turn, recorder)
+        for step in self._steps(turn):
+            await performance.step(step)
+            if turn.stop.requested:
+                return Outcome(performance.last_said, RunStatus.CANCELLED, turns=performance.turns)
+        return Outcome(performance.last_said, response_id=f"resp_{turn.run.id}", turns=performance.turns)
+
+    def _steps(self, turn: Turn) -> list[Step]:
+        script = self.scripts.get(turn.run.agent)
+        if script is None:
+            return commands(text_of(turn.run.input[-1]))
+        return list(script(turn) if callable(script) else script)
+
+
+class _Performance:
+    """One run of one script."""
+
+    def __init__(self, runtime: ScriptedRuntime, turn: Turn, recorder: Recorder) -> None:
+        self.turns = 0
+        self.last_said: str | None = None
+        self._runtime = runtime
+        self._turn = turn
+        self._recorder = recorder
+        self._agent = turn.run.agent
+        self._calls = 0
+        self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.run.input))
+
+    async def step(self, step: Step) -> None:
+        match step:
+            case Say():
+                await self._say(step)
+            case Calls():
+                await self._call(step)
+            case HandOff():
+                await self._hand_off(step)
+            case Fail():
+                raise step.error
+            case Stall():
+                await asyncio.sleep(step.seconds)
+
+    async def _say(self, step: Say) -> None:
+        self._next_turn()
+        if step.reasoning:
+            await self._stream("reasoning", step.reasoning, ())
+        await self._stream("text", step.text, step.pieces)
+        items: list[tuple[ItemName, Content]] = []
+        if step.reasoning:
+            summary = [{"type": "summary_text", "text": step.reasoning}]
+            items.append(("reasoning_item_created", {"type": "reasoning", "summary": summary}))
+        items.append(("message_output_created", assistant_message(step.text)))
+        self._answer(items, said=step.text)
+        self.last_said = step.text
+
+    async def _call(self, step: Calls) -> None:
+        self._next_turn()
+        calls = [(self._next_call_id(), one) for one in step.calls]
+        items: list[tuple[ItemName, Content]] = []
+        for output, (call_id, one) in enumerate(calls):
+            arguments = json.dumps(one.arguments)
+            self._recorder.show(Delta("arguments", arguments, output=output, call_id=call_id, tool=one.tool))
+            items.append(("tool_called", tool_call(call_id, one.tool, arguments)))
+        await self._answer(items)
+        async with asyncio.TaskGroup() as group:
+            for call_id, one in calls:
+                group.create_task(self._run_tool(call_id, one))
+
+    async def _run_tool(self, call_id: str, one: Call) -> None:
+        self._recorder.show(Progress(one.tool, "started"))
+        try:
+            output, failed = await self._result(one), False
+        except ToolError as error:
+            output, failed = str(error), True
+        except Exception:
+            logger.exception("tool %s failed", one.tool)
+            output, failed = ToolFailed.message, True
+        done = ItemDone("tool_output", tool_output(call_id, output), self._agent, failed=failed)
+        await self._recorder.record(done)
+
+    async def _result(self, one: Call) -> str:
+        if one.raises is not None:
+            raise ToolError(one.raises)
+        result = one.returns
+        if result is None:
+            if self._runtime.tools is None:
+                raise ToolError(f"There is no tool {one.tool!r}.")
+            result = await self._runtime.tools.get(one.tool).call(**one.arguments)
+        return result if isinstance(result, str) else json.dumps(result)
+
+    async def _hand_off(self, step: HandOff) -> None:
+        self._next_turn()
+        call_id, name = self._next_call_id(), f"transfer_to_{step.agent}"
+        await self._answer([("handoff_requested", tool_call(call_id, name, "{}"))])
+        output = tool_output(call_id, json.dumps({"assistant": step.agent}))
+        card = self._runtime.agents.get(step.agent)
+        previous, self._agent = self._agent, step.agent
+        await self._recorder.record(
+            ItemDone("handoff_occurred", output, previous),
+            AgentUpdated(card.name if card else step.agent, step.agent, previous),
+        )
+
+    async def _stream(self, kind: Any, text: str, pieces: tuple[str, ...]) -> None:
+        for piece in pieces or re.findall(r"\s*\S+\s*$|\s*\S+", text):
+            self._recorder.show(Delta(kind, piece))
+            await asyncio.sleep(self._runtime.seconds_per_piece)
+
+    def _answer(self, items: list[tuple[ItemName, Content]], said: str = "") -> Any:
+        answered = ModelAnswered(
+            agent=self._agent,
+            model=MODEL,
+            ordinal=self.turns - 1,
+            items=len(items),
+            usage=_usage(self._heard, _words(said) + len(items)),
+        )
+        return self._recorder.record(*(ItemDone(name, item, self._agent) for name, item in items), answered)
+
+    def _next_turn(self) -> None:
+        limit = self._turn.max_turns or MAX_TURNS
+        if self.turns >= limit:
+            raise MaxTurnsExceeded
+        self.turns += 1
+
+    def _next_call_id(self) -> str:
+        self._calls += 1
+        return f"call_{self._turn.run.id.removeprefix('run_')}_{self._calls}"
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _usage(heard: int, said: int) -> Usage:
+    return Usage(requests=1, input_tokens=heard, output_tokens=said, total_tokens=heard + said, models=(MODEL,))
