@@ -1,1 +1,20 @@
-"""."""
+"""The native API: agents, runs, and their logs as JSON and server-sent events."""
+
+from fastapi import APIRouter
+
+from dragoman.application.services import Services
+from dragoman.surfaces.http.deps import Given
+from dragoman.surfaces.http.stream import SILENCE
+from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue_router, root_router
+from dragoman.surfaces.rest.runs import runs_router
+
+
+def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIRouter]:
+    """All native routes, in the order in which they must be asked."""
+    given = Given(services, silence)
+    return [catalogue_router(given), agents_router(given), runs_router(given), root_router(given)]
+
+
+def create_agent_routes(services: Services, key: str, prefix: str, *, silence: float = SILENCE) -> APIRouter:
+    """The routes of one agent under a prefix, for an application that has its own."""
+    return agent_router(Given(services, silence), key, prefix)

@@ -1,0 +1,79 @@
+"""The HTTP application: what all protocols share, around the routers they bring."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
+
+import dragoman
+from dragoman.application.services import Services
+from dragoman.surfaces.http import problems
+from dragoman.surfaces.http.health import health_routes
+from dragoman.surfaces.http.metrics import HttpMetrics, metrics_routes
+from dragoman.surfaces.http.middleware import Access, BodyLimit, LocalOnly, Surroundings
+from dragoman.surfaces.http.openapi import named_problems
+from dragoman.surfaces.http.reference import reference_routes
+from dragoman.surfaces.http.responses import JSONResponse
+
+__all__ = ["Access", "HttpOptions", "create_http_app"]
+
+DESCRIPTION = """A run answers one message. Start one with an agent, follow its log as it is written, pick it up again
+from any position. Errors are `application/problem+json` with a stable `code`."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    access: Access = field(default_factory=Access)
+    body_limit: int = 4 * 1024 * 1024  # bytes
+
+
+def create_http_app(
+    services: Services, *, options: HttpOptions, lifespan: Lifespan, routers: Sequence[APIRouter]
+) -> FastAPI:
+    metrics = HttpMetrics(CollectorRegistry())
+    app = FastAPI(
+        title="Dragoman",
+        version=dragoman.__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        default_response_class=JSONResponse,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # we have our own
+        exception_handlers=dict.fromkeys(problems.HANDLED, problems.handle),
+        middleware=[
+            Middleware(Surroundings, metrics=metrics),
+            Middleware(LocalOnly, access=options.access),
+            Middleware(BodyLimit, limit=options.body_limit),
+        ],
+    )
+    for router in (health_routes(services, app.version), metrics_routes(services, metrics), reference_routes(app)):
+        app.include_router(router)
+    for router in routers:
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
+        )
+        app.openapi_schema = named_problems(schema)
+    return app.openapi_schema
+
+
+TAGS = [
+    {"name": "agents", "description": "Run an agent, stream it, ask what it is, read or clear a conversation with it."},
+    {"name": "runs", "description": "Follow, await, list and cancel runs."},
+    {"name": "operations", "description": "For those who keep the server running."},
+]

@@ -1,0 +1,91 @@
+"""``GET /metrics`` for Prometheus. Each application has a registry of its own; nothing is global."""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Scope
+
+from dragoman.application.services import Services
+from dragoman.domain.errors import StorageUnavailable
+from dragoman.surfaces.http.deps import NativeRoute
+from dragoman.surfaces.http.openapi import failures
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+EXAMPLE = """# HELP dragoman_runs_active Runs being played here.
+# TYPE dragoman_runs_active gauge
+dragoman_runs_active 2.0
+"""
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class HttpMetrics:
+    """How many requests there were, and how long each waited for its answer to begin: a stream may last for hours."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "dragoman_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "dragoman_http_response_start_seconds",
+            "From a request to the beginning of its answer.",
+            ["method", "route"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+
+class ServiceMetrics(Collector):
+    """Read from the services at the moment of a scrape."""
+
+    def __init__(self, services: Services) -> None:
+        self.queued = 0
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        log, dispatcher = self._services.log, self._services.dispatcher
+        yield GaugeMetricFamily("dragoman_runs_active", "Runs being played here.", dispatcher.active)
+        yield GaugeMetricFamily("dragoman_runs_queued", "Runs waiting to be played.", self.queued)
+        ended = CounterMetricFamily("dragoman_runs_ended", "Runs that ended here, by status.", labels=["status"])
+        for status, count in self._services.player.endings.items():
+            ended.add_metric([status], count)
+        yield ended
+        yield GaugeMetricFamily("dragoman_streams_open", "Readers following a run being played here.", log.readers)
+        yield CounterMetricFamily("dragoman_log_commits", "Transactions of the log.", log.health.commits)
+        yield CounterMetricFamily("dragoman_log_failures", "Transactions of the log that failed.", log.health.failures)
+        yield CounterMetricFamily("dragoman_log_events", "Events stored.", log.health.events)
+        failing = log.health.failing_since is not None
+        yield GaugeMetricFamily("dragoman_log_failing", "1 while events cannot be stored.", float(failing))
+
+
+def metrics_routes(services: Services, http: HttpMetrics) -> APIRouter:
+    readings = ServiceMetrics(services)
+    http.registry.register(readings)
+    ProcessCollector(registry=http.registry)
+    router = APIRouter(route_class=NativeRoute, tags=["operations"])
+
+    async def scrape() -> Response:
+        """Counters and gauges in the text format of Prometheus."""
+        readings.queued = await services.queue.waiting()
+        return Response(generate_latest(http.registry), media_type=CONTENT_TYPE_LATEST)
+
+    router.add_api_route(
+        "/metrics",
+        scrape,
+        summary="Measures",
+        operation_id="metrics",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"text/plain": {"example": EXAMPLE}}}, **failures(StorageUnavailable)},
+    )
+    return router

@@ -1,0 +1,186 @@
+"""Errors as ``application/problem+json`` (RFC 9457). One table says which status a domain error has.
+
+A problem never holds the text of an exception that is not ours.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from dragoman.domain import errors
+from dragoman.domain.errors import DragomanError
+from dragoman.domain.ids import request_id as new_request_id
+from dragoman.domain.runs import Run, RunError
+from dragoman.surfaces.http.responses import dump
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Row(NamedTuple):
+    status: int
+    title: str
+    retry_after: float | None = None  # when the error itself does not know
+
+
+TABLE: dict[type[DragomanError], Row] = {
+    errors.DragomanError: Row(500, "Internal error"),
+    errors.NotAuthenticated: Row(401, "Not authenticated"),
+    errors.NotFound: Row(404, "Not found"),
+    errors.Invalid: Row(422, "Invalid request"),
+    errors.IdempotencyMismatch: Row(422, "Idempotency key reused"),
+    errors.Conflict: Row(409, "Conflict"),
+    errors.ConversationBusy: Row(409, "Conversation busy"),
+    errors.RunEnded: Row(409, "Run ended"),
+    errors.SessionsDisabled: Row(409, "Sessions disabled"),
+    errors.Unavailable: Row(503, "Unavailable", retry_after=2),
+    errors.StorageUnavailable: Row(503, "Storage unavailable", retry_after=2),
+    errors.ShuttingDown: Row(503, "Shutting down", retry_after=5),
+    errors.ModelError: Row(502, "Model failed"),
+    errors.ModelRateLimited: Row(503, "Model rate limited", retry_after=10),
+    errors.ModelUnavailable: Row(503, "Model unavailable", retry_after=5),
+    errors.ModelRefused: Row(502, "Model refused the request"),
+    errors.ModelBroken: Row(502, "Model's answer is broken"),
+    errors.BudgetExhausted: Row(402, "Budget exhausted"),
+    errors.RunFailure: Row(500, "Run failed"),
+    errors.MaxTurnsExceeded: Row(422, "Too many turns"),
+    errors.ToolFailed: Row(502, "Tool failed"),
+    errors.GuardrailBlocked: Row(400, "Blocked by a guardrail"),
+    errors.Interrupted: Row(503, "Interrupted", retry_after=2),
+    errors.ConversationDeleted: Row(409, "Conversation deleted"),
+    errors.LogFull: Row(500, "Run too long"),
+}
+
+BY_CODE = {error.code: row for error, row in TABLE.items()}
+
+OF_HTTP: dict[int, tuple[str, str, str]] = {
+    400: ("bad_request", "Bad request", "The body cannot be read."),
+    403: ("forbidden", "Forbidden", "This server answers only its own machine."),
+    404: ("not_found", "Not found", "There is nothing at this address."),
+    405: ("method_not_allowed", "Method not allowed", "This address does not know that method."),
+    413: ("body_too_large", "Body too large", "The body is larger than this server accepts."),
+    415: ("unsupported_media_type", "Unsupported media type", "The body must be application/json."),
+    500: (DragomanError.code, TABLE[DragomanError].title, DragomanError.message),
+}
+"""Code, title and detail of what fails before any verb is reached, or through a fault of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    field: str
+    reason: str
+
+
+def of_error(scope: Scope, error: DragomanError, *, run_id: str | None = None) -> Response:
+    row = row_of(type(error))
+    fields = [FieldError(error.field or "", error.detail)] if isinstance(error, errors.Invalid) else None
+    return _respond(
+        scope,
+        *(row.status, row.title, error.code, error.detail),
+        run_id=run_id,
+        fields=fields,
+        retry_after=error.retry_after or row.retry_after,
+        headers={"www-authenticate": "Bearer"} if row.status == 401 else {},
+    )
+
+
+def of_run(scope: Scope, run: Run) -> Response:
+    """A run that failed, to somebody who waited for it."""
+    error = run.error or RunError(errors.RunFailure.code, errors.RunFailure.message)
+    row = BY_CODE.get(error.code, TABLE[errors.RunFailure])
+    return _respond(
+        scope,
+        *(row.status, row.title, error.code, error.message),
+        run_id=run.id,
+        retry_after=error.retry_after or row.retry_after,
+    )
+
+
+def of_status(scope: Scope, status: int, headers: dict[str, str] | None = None) -> Response:
+    code, title, detail = OF_HTTP.get(status) or (f"http_{status}", "Error", "The request cannot be answered.")
+    return _respond(scope, status, title, code, detail, headers=headers or {})
+
+
+def of_fields(scope: Scope, error: RequestValidationError) -> Response:
+    if isinstance(error.body, bytes):  # it was not even read as JSON
+        return of_status(scope, 415)
+    row = TABLE[errors.Invalid]
+    fields = [FieldError(_field(found["loc"]), _REASONS.get(found["type"], found["msg"])) for found in error.errors()]
+    detail = f"{fields[0].field}: {fields[0].reason}."
+    return _respond(scope, row.status, row.title, errors.Invalid.code, detail, fields=fields)
+
+
+_REASONS = {
+    "dataclass_type": "Input should be an object",
+    "unexpected_keyword_argument": "There is no such field",
+    "json_invalid": "It is not valid JSON",
+}
+"""Where pydantic speaks of Python."""
+
+
+def row_of(error: type[DragomanError]) -> Row:
+    return next(TABLE[cls] for cls in error.__mro__ if cls in TABLE)
+
+
+async def handle(request: Request, error: Exception) -> Response:
+    """The exception handler of all routes."""
+    match error:
+        case DragomanError():
+            return of_error(request.scope, error)
+        case RequestValidationError():
+            return of_fields(request.scope, error)
+        case HTTPException():
+            return of_status(request.scope, error.status_code, dict(error.headers or {}))
+        case _:
+            raise error
+
+
+HANDLED = (DragomanError, RequestValidationError, HTTPException)
+
+
+def _respond(
+    scope: Scope,
+    status: int,
+    title: str,
+    code: str,
+    detail: str,
+    *,
+    run_id: str | None = None,
+    fields: Sequence[FieldError] | None = None,
+    retry_after: float | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    request_id = scope.get("state", {}).get("request_id") or new_request_id()
+    body: dict[str, Any] = {
+        "type": f"urn:dragoman:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if run_id is not None:
+        body["run_id"] = run_id
+    if fields is not None:
+        body["errors"] = fields
+    headers = dict(headers or {})
+    if retry_after is not None:
+        headers["retry-after"] = str(math.ceil(retry_after))
+    return Response(dump(body), status, headers, MEDIA_TYPE)
+
+
+_BRANCH = re.compile(r"(constrained-)?str|list\[.*")
+"""How pydantic names the branches of ``text or a list`` in a location; a caller knows only the field."""
+
+
+def _field(location: Sequence[int | str]) -> str:
+    where, *path = location
+    names = [str(part) for part in path if isinstance(part, int) or not _BRANCH.fullmatch(part)]
+    return ".".join(names) if path and isinstance(path[0], str) else str(where)

@@ -1,0 +1,83 @@
+"""Examples for the OpenAPI document."""
+
+from dragoman.domain.events import Delta, Recorded, RunCompleted, RunStarted
+from dragoman.domain.runs import RunStatus
+from dragoman.domain.usage import Usage
+from dragoman.surfaces.rest.wire import frames, wire_events
+
+_RUN_ID = "run_01jd4w4fcs7kse2mzz7hn3g8p5"
+_CONVERSATION_ID = "conv_01jd4w4fct0d9v1w6x2y8z3a4b"
+_SESSION_ID = "user_sarah_123"
+_USAGE = Usage(1, 12, 4, 16, cost="0.000031", models=("gpt-5-mini",))
+
+RUN = {
+    "run_id": _RUN_ID,
+    "conversation_id": _CONVERSATION_ID,
+    "session_id": _SESSION_ID,
+    "agent": "chat",
+    "status": "completed",
+    "final_output": "Hi Sarah!",
+    "response_id": "resp_68f1",
+    "success": True,
+    "error": None,
+    "usage": {
+        "requests": 1,
+        "input_tokens": 12,
+        "output_tokens": 4,
+        "total_tokens": 16,
+        "cached_input_tokens": 0,
+        "reasoning_tokens": 0,
+        "cost": "0.000031",
+        "currency": "USD",
+        "models": ["gpt-5-mini"],
+    },
+}
+QUEUED = {**RUN, "status": "queued", "final_output": None, "response_id": None, "success": False}
+RECORD = {**RUN, "metadata": {}, "created_at": "2026-11-20T09:30:00+00:00", "ended_at": "2026-11-20T09:30:02+00:00"}
+RUNS = {"runs": [RECORD], "next": None}
+
+INFO = {
+    "name": "Chat",
+    "agent_name": "chat",
+    "description": "Talks, and remembers.",
+    "model": "gpt-5-mini",
+    "tools": [{"name": "current_time", "description": "The time, anywhere."}],
+    "tools_count": 1,
+    "handoffs": [],
+    "handoffs_count": 0,
+    "capabilities": {"streaming": True},
+    "endpoints": {
+        "run": "/chat/run",
+        "stream": "/chat/stream",
+        "info": "/chat/info",
+        "session": "/chat/session/{session_id}",
+    },
+    "session_config": {"sessions_enabled": True, "history_limit": 50},
+}
+AGENTS = {"agents": [INFO]}
+
+_MESSAGE = {"type": "message", "status": "completed", "run_id": _RUN_ID, "created_at": "2026-11-20T09:30:00+00:00"}
+SESSION = {
+    "session_id": _SESSION_ID,
+    "conversation_id": _CONVERSATION_ID,
+    "messages": [
+        {"id": "item_01jd4w4fcu", "role": "user", "content": "I am Sarah.", **_MESSAGE},
+        {
+            "id": "item_01jd4w4fcv",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hi Sarah!", "annotations": []}],
+            **_MESSAGE,
+        },
+    ],
+    "message_count": 2,
+    "has_more": False,
+    "before": None,
+}
+
+_LOG = [
+    Recorded(0, RunStarted(_RUN_ID, "chat", _CONVERSATION_ID, _SESSION_ID)),
+    Recorded(1, Delta("text", "Hi")),
+    Recorded(4, RunCompleted(RunStatus.COMPLETED, "Hi Sarah!", _USAGE, 1, _SESSION_ID)),
+]
+STREAM = frames(_LOG).decode()
+PAGE = {"events": [{"id": position, **event} for position, event in wire_events(_LOG[:2])], "next": 1}

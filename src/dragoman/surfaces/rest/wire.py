@@ -1,0 +1,324 @@
+"""The native wire: recorded events as JSON and as SSE frames, runs and items as JSON. Pure functions."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, Literal
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from dragoman.domain.events import (
+    AgentUpdated,
+    Delta,
+    DeltaKind,
+    Event,
+    ItemDone,
+    ItemName,
+    Progress,
+    Recorded,
+    RunCompleted,
+    RunFailed,
+    RunResumed,
+    RunStarted,
+)
+from dragoman.domain.items import Content, Item
+from dragoman.domain.runs import Run, RunError, RunStatus
+from dragoman.domain.usage import Usage
+from dragoman.surfaces.http.responses import dump
+
+# Events, as documented --------------------------------------------------------------------------------------------
+
+EventType = Literal[
+    "response.output_text.delta",
+    "response.reasoning_summary_text.delta",
+    "response.function_call_arguments.delta",
+    "response.refusal.delta",
+]
+
+
+class RunStartedEvent(TypedDict):
+    type: Literal["run_started"]
+    run_id: str
+    conversation_id: str | None
+    session_id: str | None
+    agent: str
+
+
+class _RawResponse(TypedDict):
+    type: Literal["raw_response"]
+    event_type: EventType
+    delta: str
+
+
+class RawResponseEvent(_RawResponse, total=False):
+    """What the model streams. ``call_id`` and ``tool_name`` come with the arguments of a call."""
+
+    call_id: str | None
+    tool_name: str | None
+
+
+class _RunItem(TypedDict):
+    type: Literal["run_item"]
+    name: ItemName
+    item: Content
+
+
+class RunItemEvent(_RunItem, total=False):
+    """A finished item. ``path`` when an agent ran inside a tool, ``failed`` when a tool's output reports a failure."""
+
+    path: str
+    failed: bool
+
+
+AgentUpdatedEvent = TypedDict(
+    "AgentUpdatedEvent", {"type": Literal["agent_updated"], "agent_name": str, "agent": str, "from": str}
+)
+
+
+class _Progress(TypedDict):
+    type: Literal["progress"]
+    source: str
+    message: str
+
+
+class ProgressEvent(_Progress, total=False):
+    """A tool, a nested agent or a pipeline says where it is."""
+
+    done: int
+    total: int
+    path: str
+
+
+class RunResumedEvent(TypedDict):
+    """A new attempt took over: drop partial content of unfinished steps above ``discard_after``."""
+
+    type: Literal["run_resumed"]
+    attempt: int
+    reason: str
+    discard_after: int
+
+
+class StreamCompleteEvent(TypedDict):
+    type: Literal["stream_complete"]
+    status: RunStatus
+    final_output: Any
+    usage: Usage
+    session_id: str | None
+    current_turn: int
+
+
+class ErrorEvent(TypedDict):
+    type: Literal["error"]
+    code: str
+    message: str
+    retryable: bool
+    session_id: str | None
+    timestamp: str
+
+
+WireEvent = (
+    RunStartedEvent
+    | RawResponseEvent
+    | RunItemEvent
+    | AgentUpdatedEvent
+    | ProgressEvent
+    | RunResumedEvent
+    | StreamCompleteEvent
+    | ErrorEvent
+)
+
+# Events -----------------------------------------------------------------------------------------------------------
+
+EVENT_TYPES: dict[DeltaKind, EventType] = {
+    "text": "response.output_text.delta",
+    "reasoning": "response.reasoning_summary_text.delta",
+    "arguments": "response.function_call_arguments.delta",
+    "refusal": "response.refusal.delta",
+}
+
+
+def wire_event(event: Event) -> WireEvent | None:
+    """An event as its readers see it; ``None`` for what is only the log's business."""
+    match event:
+        case Delta(path=""):
+            return _delta(event)
+        case Delta(kind="text"):
+            return {"type": "progress", "source": event.tool or event.path, "message": event.text, "path": event.path}
+        case ItemDone():
+            return _item(event)
+        case Progress():
+            return _progress(event)
+        case AgentUpdated():
+            return {
+                "type": "agent_updated",
+                "agent_name": event.agent_name,
+                "agent": event.agent,
+                "from": event.previous,
+            }
+        case RunStarted():
+            return {
+                "type": "run_started",
+                "run_id": event.run_id,
+                "conversation_id": event.conversation_id,
+                "session_id": event.session_id,
+                "agent": event.agent,
+            }
+        case RunResumed():
+            return {
+                "type": "run_resumed",
+                "attempt": event.attempt,
+                "reason": event.reason,
+                "discard_after": event.discard_after,
+            }
+        case RunCompleted():
+            return {
+                "type": "stream_complete",
+                "status": event.status,
+                "final_output": event.final_output,
+                "usage": event.usage,
+                "session_id": event.session_id,
+                "current_turn": event.turns,
+            }
+        case RunFailed():
+            return {
+                "type": "error",
+                "code": event.code,
+                "message": event.message,
+                "retryable": event.retryable,
+                "session_id": event.session_id,
+                "timestamp": event.at,
+            }
+        case _:
+            return None
+
+
+def _delta(event: Delta) -> RawResponseEvent:
+    wire: RawResponseEvent = {"type": "raw_response", "event_type": EVENT_TYPES[event.kind], "delta": event.text}
+    if event.kind == "arguments":
+        wire["call_id"], wire["tool_name"] = event.call_id, event.tool
+    return wire
+
+
+def _item(event: ItemDone) -> RunItemEvent:
+    wire: RunItemEvent = {"type": "run_item", "name": event.name, "item": event.item}
+    if event.path:
+        wire["path"] = event.path
+    if event.failed:
+        wire["failed"] = True
+    return wire
+
+
+def _progress(event: Progress) -> ProgressEvent:
+    wire: ProgressEvent = {"type": "progress", "source": event.source, "message": event.message}
+    if event.done is not None:
+        wire["done"] = event.done
+    if event.total is not None:
+        wire["total"] = event.total
+    if event.path:
+        wire["path"] = event.path
+    return wire
+
+
+def wire_events(batch: Sequence[Recorded]) -> Iterator[tuple[int, WireEvent]]:
+    for entry in batch:
+        if (wire := wire_event(entry.event)) is not None:
+            yield entry.position, wire
+
+
+# Frames -----------------------------------------------------------------------------------------------------------
+
+_TEXT_DELTA = b'\nevent: raw_response\ndata: {"type":"raw_response","event_type":"%b","delta":' % (
+    EVENT_TYPES["text"].encode()
+)
+
+
+def frames(batch: Sequence[Recorded]) -> bytes:
+    """A batch as SSE. The text of the answer, by far the most frequent, is written without detours."""
+    written: list[bytes] = []
+    for entry in merged(batch):
+        event = entry.event
+        if type(event) is Delta and event.kind == "text" and not event.path:
+            written.append(b"id: %d%b%b}\n\n" % (entry.position, _TEXT_DELTA, _one_line(dump(event.text))))
+        elif (wire := wire_event(event)) is not None:
+            data = _one_line(dump(wire))
+            written.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (entry.position, wire["type"].encode(), data))
+    return b"".join(written)
+
+
+def _one_line(data: bytes) -> bytes:
+    """Without the line separators of Unicode: SSE does not know them, but many a client splits lines there."""
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for separator, escaped in _SEPARATORS:
+            data = data.replace(separator, escaped)
+    return data
+
+
+_SEPARATORS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u0085\u2028\u2029"]
+
+
+def merged(batch: Sequence[Recorded]) -> Sequence[Recorded]:
+    """The same, with neighbouring deltas of one item as one that has the place of the last."""
+    if len(batch) == 1:
+        return batch
+    return [_joined(list(neighbours)) for _, neighbours in groupby(batch, _item_of)]
+
+
+def _joined(entries: list[Recorded]) -> Recorded:
+    last = entries[-1]
+    if len(entries) == 1 or not isinstance(last.event, Delta):
+        return last
+    text = "".join(entry.event.text for entry in entries if isinstance(entry.event, Delta))
+    return Recorded(last.position, replace(last.event, text=text))
+
+
+def _item_of(entry: Recorded) -> object:
+    """Equal for deltas of one item, different for everything else."""
+    event = entry.event
+    return (event.kind, event.path, event.output, event.call_id) if isinstance(event, Delta) else entry.position
+
+
+# Runs and items ---------------------------------------------------------------------------------------------------
+
+
+def run_response(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
+    """How a run stands, or ended."""
+    response = {
+        "run_id": run.id,
+        "conversation_id": run.conversation_id,
+        "session_id": run.session_id,
+        "agent": run.agent,
+        "status": run.status,
+        "final_output": run.final_output,
+        "response_id": run.response_id,
+        "success": run.status is RunStatus.COMPLETED,
+        "error": _error(run.error),
+        "usage": run.usage,
+    }
+    return response if sessions_enabled else {**response, "sessions_enabled": False}
+
+
+def run_record(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
+    """The same, for somebody who comes back to it later."""
+    return {
+        **run_response(run, sessions_enabled=sessions_enabled),
+        "metadata": run.options.metadata,
+        "created_at": run.created_at,
+        "ended_at": run.ended_at,
+    }
+
+
+def _error(error: RunError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"code": error.code, "message": error.message, "retryable": error.retryable}
+
+
+def session_message(item: Item) -> dict[str, Any]:
+    return {
+        **item.content,
+        "id": item.id,
+        "type": item.kind,
+        "status": item.status,
+        "run_id": item.run_id,
+        "created_at": item.created_at,
+    }
