@@ -1,1 +1,1 @@
-"""."""
+"""Logs: structured, for people or for machines."""

@@ -1,0 +1,290 @@
+"""The one place that knows every concrete class: builds the application from settings, parts replaceable by argument."""
+
+import importlib
+import importlib.util
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dragoman.adapters.identity import LocalAuthenticator
+from dragoman.adapters.system import SystemClock
+from dragoman.agents import BUILTIN
+from dragoman.application.catalog import Catalog, ChooseProvider
+from dragoman.application.conversations import Conversations
+from dragoman.application.dispatch import Dispatcher
+from dragoman.application.log import LiveLog
+from dragoman.application.runs import Runs
+from dragoman.application.services import Services
+from dragoman.application.turn import Player
+from dragoman.domain.agents import AgentSpec, check_key, key_from
+from dragoman.ports.clock import Clock
+from dragoman.ports.events import EventLog
+from dragoman.ports.identity import Authenticator
+from dragoman.ports.runs import RunQueue, RunStore
+from dragoman.ports.runtime import Provider
+from dragoman.ports.sessions import SessionStore
+from dragoman.ports.tools import ToolRegistry
+from dragoman.providers.registry import ProviderRegistry
+from dragoman.settings import Settings, WrongSettings
+from dragoman.tools import BuiltinTools
+
+if TYPE_CHECKING:
+    from dragoman.providers.openai import ModelEndpoint
+
+DEFAULT_OPENAI_MODEL = "gpt-5-mini"
+
+
+class Store(Protocol):
+    """All that is kept, in one database."""
+
+    @property
+    def runs(self) -> RunStore: ...
+
+    @property
+    def queue(self) -> RunQueue: ...
+
+    @property
+    def events(self) -> EventLog: ...
+
+    @property
+    def sessions(self) -> SessionStore: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def check(self) -> str | None: ...
+
+
+@dataclass
+class Application:
+    """Everything, built and wired. Starts and stops as a whole."""
+
+    settings: Settings
+    services: Services
+    store: Store
+    providers: Mapping[str, Provider]
+    _running: AsyncExitStack | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        async with AsyncExitStack() as stack:
+            for start, stop in self._parts():
+                await start()
+                stack.push_async_callback(stop)
+            self._running = stack.pop_all()
+
+    async def drain(self) -> None:
+        """Let readers go and runs finish; accept no more. The rest keeps working for those who still wait for an answer."""
+        self.services.log.dismiss_readers()
+        await self.services.dispatcher.stop(self.settings.shutdown_grace)
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            running, self._running = self._running, None
+            self.services.log.dismiss_readers()
+            await running.aclose()
+
+    def add_agent(self, key: str, agent: Any) -> None:
+        """Serve one more agent; the provider that plays its kind takes it."""
+        name = self.settings.default_provider or self.settings.providers[0]
+        self.providers[name].add({check_key(key): agent})
+
+    @property
+    def started(self) -> bool:
+        return self._running is not None
+
+    def _parts(self) -> list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]]:
+        services, grace = self.services, self.settings.shutdown_grace
+        return [
+            (self.store.start, self.store.stop),
+            *((provider.start, provider.stop) for provider in self.providers.values()),
+            (services.log.start, services.log.stop),
+            (services.dispatcher.start, lambda: services.dispatcher.stop(grace)),
+        ]
+
+
+def build(
+    settings: Settings,
+    *,
+    agents: Iterable[Any] | Mapping[str, Any] = (),
+    store: Store | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    choose_provider: ChooseProvider | None = None,
+    tools: ToolRegistry | None = None,
+    authenticator: Authenticator | None = None,
+    clock: Clock | None = None,
+) -> Application:
+    """``agents`` are SDK agents or ``AgentSpec``s; every other argument replaces the part that settings would choose."""
+    clock = clock or SystemClock()
+    tools = tools or BuiltinTools()
+    store = store or sql_store(settings)
+    if providers is None:
+        providers = build_providers(settings, agents, tools)
+    registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
+    log = LiveLog(store.events, tick=settings.flush_interval)
+    player = Player(log, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
+    dispatcher = Dispatcher(store.queue, store.events, player, clock, name=secrets.token_hex(8), capacity=settings.max_runs)
+    catalog = Catalog(registry.providers, registry.choose, show_instructions=settings.show_instructions)
+    enabled = settings.sessions_enabled
+    services = Services(
+        runs=Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, frozenset(settings.allowed_models)),
+        conversations=Conversations(store.sessions, log, enabled),
+        catalog=catalog,
+        authenticator=authenticator or LocalAuthenticator(),
+        queue=store.queue,
+        log=log,
+        dispatcher=dispatcher,
+        player=player,
+        clock=clock,
+        checks={"database": store.check},
+    )
+    return Application(settings, services, store, registry.providers)
+
+
+def sql_store(settings: Settings) -> Store:
+    from dragoman.adapters.sql import SqliteEngine, SqlStore
+
+    if settings.postgres_url is not None:
+        from dragoman.adapters.sql.postgres import PostgresEngine
+
+        pool = {"pool_size": settings.db_pool_size, "max_overflow": settings.db_pool_overflow}
+        return SqlStore(PostgresEngine(settings.postgres_url, **pool))
+    return SqlStore(SqliteEngine(settings.sqlite_path, synchronous=settings.sqlite_synchronous))
+
+
+# Providers -----------------------------------------------------------------------------------------------------------
+
+
+def build_providers(
+    settings: Settings, agents: Iterable[Any] | Mapping[str, Any], tools: ToolRegistry
+) -> dict[str, Provider]:
+    """The enabled providers, each with the agents it can play."""
+    keyed = keyed_agents([*BUILTIN] if settings.builtin_agents else [], agents)
+    builders: dict[str, Callable[[], Provider]] = {
+        "openai": lambda: _openai(settings, keyed, tools),
+        "scripted": lambda: _scripted(keyed, tools),
+    }
+    providers: dict[str, Provider] = {}
+    for name in settings.providers:
+        if name not in builders:
+            raise WrongSettings(f"DRAGOMAN_PROVIDERS: there is no provider {name!r}. Known: {', '.join(builders)}.")
+        providers[name] = builders[name]()
+    return providers
+
+
+def _openai(settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry) -> Provider:
+    from dragoman.providers.openai import DemoSettings, build_openai_provider
+
+    endpoint = _endpoint(settings)
+    return build_openai_provider(
+        agents=agents,
+        tools=tools,
+        endpoint=endpoint,
+        model=settings.model or (DEFAULT_OPENAI_MODEL if settings.at_openai else None),
+        demo=None if endpoint else DemoSettings(tokens_per_second=settings.demo_speed),
+        idle_timeout=settings.model_timeout,
+        max_retries=settings.model_retries,
+    )
+
+
+def _endpoint(settings: Settings) -> "ModelEndpoint | None":
+    from dragoman.providers.openai import OPENAI_BASE_URL, ModelEndpoint
+
+    if settings.openai_api_key is not None:
+        url = settings.openai_base_url or OPENAI_BASE_URL
+        return ModelEndpoint(url, settings.openai_api_key.get_secret_value(), settings.dialect, client=settings.client)
+    if settings.openrouter_api_key is not None:
+        headers = {"HTTP-Referer": "https://github.com/dragoman", "X-Title": "Dragoman"}
+        key = settings.openrouter_api_key.get_secret_value()
+        return ModelEndpoint(settings.openrouter_base_url, key, settings.dialect, headers, client=settings.client)
+    return None
+
+
+def _scripted(agents: Mapping[str, Any], tools: ToolRegistry) -> Provider:
+    from dragoman.providers.scripted import build_scripted_provider
+
+    return build_scripted_provider([a for a in agents.values() if isinstance(a, AgentSpec)], tools=tools)
+
+
+# Agents --------------------------------------------------------------------------------------------------------------
+
+
+def keyed_agents(builtin: Sequence[AgentSpec], given: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """All agents by key. One that is given replaces a built-in of the same key; two of the same key are refused."""
+    keyed: dict[str, Any] = {}
+    pairs = given.items() if isinstance(given, Mapping) else ((key_of(agent), agent) for agent in given)
+    for key, agent in pairs:
+        if keyed.setdefault(key, agent) is not agent:
+            raise WrongSettings(f"Two agents have the key {key!r} (it comes from the name). Give one another name.")
+    return {**{spec.key: spec for spec in builtin if spec.key not in keyed}, **keyed}
+
+
+def key_of(agent: Any) -> str:
+    return agent.key if isinstance(agent, AgentSpec) else key_from(agent.name)
+
+
+def load_agents(sources: Iterable[str]) -> list[Any]:
+    """Every agent found at the top level of Python files or modules: ``my_agents.py``, ``package.module``."""
+    found: dict[int, Any] = {}
+    for source in sources:
+        module = _load_module(source)
+        agents = [value for value in vars(module).values() if is_agent(value)]
+        if not agents:
+            raise WrongSettings(f"{source}: there is no Agent at its top level.")
+        found.update((id(agent), agent) for agent in agents)
+    return list(found.values())
+
+
+def is_agent(value: Any) -> bool:
+    """An ``AgentSpec``, or an agent of the SDK, told by its class's name so that asking does not import the SDK."""
+    kinds = type(value).__mro__
+    return isinstance(value, AgentSpec) or any(k.__name__ == "Agent" and k.__module__ == "agents.agent" for k in kinds)
+
+
+def _load_module(source: str) -> Any:
+    path = Path(source)
+    if path.suffix != ".py" and not path.is_dir():
+        return _import(source)
+    if not path.exists():
+        raise WrongSettings(f"{source}: there is no such file.")
+    path = path.resolve()
+    if path.name == "__init__.py":
+        path = path.parent
+    if path.is_dir() or (path.parent / "__init__.py").is_file():
+        return _import_from_package(path)
+    _make_importable(path.parent)
+    spec = importlib.util.spec_from_file_location(f"dragoman_agents_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_from_package(path: Path) -> Any:
+    names = [path.stem]
+    while (path.parent / "__init__.py").is_file():
+        path = path.parent
+        names.insert(0, path.name)
+    _make_importable(path.parent)
+    return _import(".".join(names))
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise WrongSettings(f"{name}: there is no such module or file.") from None
+        raise
+
+
+def _make_importable(folder: Path) -> None:
+    """Its neighbours can be imported; last on the path, so that a file named ``agents.py`` hides no library."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

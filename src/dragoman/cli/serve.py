@@ -1,0 +1,88 @@
+"""``dragoman serve``: the server in this process, or in several."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dragoman.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def serve(
+    agents: Annotated[list[str] | None, typer.Argument(help="Python files or modules with agents.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on (PORT).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes (WEB_CONCURRENCY).")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes.")] = False,
+    timeout_keep_alive: Annotated[int, typer.Option(help="Seconds an idle connection is kept.")] = 5,
+) -> None:
+    """Serve the built-in agents and every agent found in AGENTS."""
+    from dragoman.settings import Settings
+
+    given = tuple(agents) if agents else None
+    settings = Settings.load(host=host, port=port, workers=workers, agents=given)
+
+    import uvicorn
+
+    from dragoman.adapters.telemetry import logs
+
+    logs.configure(settings.log_level, settings.log_format)
+    options = {
+        "host": settings.host,
+        "port": settings.port,
+        "timeout_keep_alive": timeout_keep_alive,
+        "timeout_graceful_shutdown": int(settings.shutdown_grace) + 5,
+        "log_config": None,
+        "access_log": False,  # ours is written by the application
+        "server_header": False,
+        "ws": "none",
+    }
+    # A new process reads the environment again, after every change or as one of several.
+    os.environ.update({"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host})
+    if reload:
+        uvicorn.run("dragoman.asgi:app", reload=True, reload_dirs=[os.getcwd()], **options)  # type: ignore[arg-type]  # noqa: PTH109
+    elif settings.workers > 1:
+        asyncio.run(_refuse_early(settings))
+        uvicorn.run("dragoman.asgi:app", workers=settings.workers, timeout_worker_healthcheck=30, **options)  # type: ignore[arg-type]
+    else:
+        _run(settings, options)
+
+
+async def _refuse_early(settings: "Settings") -> None:
+    """A database that cannot be used is refused here, once, and not by every process that is then started again."""
+    from dragoman.bootstrap import sql_store
+
+    store = sql_store(settings)
+    await store.start()
+    await store.stop()
+
+
+def _run(settings: "Settings", options: dict[str, Any]) -> None:
+    import uvicorn
+
+    from dragoman.asgi import create_app
+    from dragoman.bootstrap import load_agents
+    from dragoman.domain.identity import LOCAL
+
+    app = create_app(load_agents(settings.agents), settings=settings)
+    config = uvicorn.Config(app, **options)
+
+    async def start_and_serve() -> None:
+        await app.application.start()  # before the server, so that a refusal is a sentence and not its traceback
+        logger.info("serving %s", ", ".join(card.key for card in app.application.services.catalog.list(LOCAL)))
+        signal.signal(signal.SIGTERM, _stopped)
+        await uvicorn.Server(config).serve()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, contextlib.suppress(KeyboardInterrupt):
+        runner.run(start_and_serve())
+
+
+def _stopped(*_: object) -> None:
+    """Uvicorn stops on SIGTERM and then raises it again, for whoever was there before: for us, all is done by then."""

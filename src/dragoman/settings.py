@@ -1,0 +1,420 @@
+"""Everything an operator can choose, read once from the environment and ``.env``. Only ``bootstrap`` and above read it."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SQLITE_PREFIX = "sqlite:///"
+POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://.")
+PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)")
+
+Names = Annotated[tuple[str, ...], NoDecode]  # written as a,b,c
+
+
+class WrongSettings(ValueError):
+    """The start is refused; the text says which setting is wrong, why, and what a right one looks like."""
+
+
+def _setting(default: Any, name: str, *more: str, about: str, example: str) -> Any:
+    return Field(default, validation_alias=AliasChoices(name, *more), description=about, examples=[example])
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # Where it listens
+    host: str = _setting("127.0.0.1", "HOST", about="The address to listen on.", example="0.0.0.0")  # noqa: S104
+    port: int = _setting(8000, "PORT", about="The port to listen on.", example="8000")
+    workers: int = _setting(
+        1, "WEB_CONCURRENCY", about="Worker processes; more than one needs PostgreSQL.", example="1"
+    )
+    auth: Literal["none", "token"] | None = _setting(
+        None,
+        "DRAGOMAN_AUTH",
+        about="Who may call: `none` is one local user. Unset, `none` is for loopback only.",
+        example="none",
+    )
+    allowed_hosts: Names = _setting(
+        (),
+        "DRAGOMAN_ALLOWED_HOSTS",
+        about="More Host headers to accept without authentication.",
+        example="agents.local",
+    )
+    body_limit: int = _setting(
+        4_194_304, "DRAGOMAN_BODY_LIMIT", about="The largest request body, in bytes.", example="4194304"
+    )
+
+    # Where it keeps things
+    sessions_enabled: bool = _setting(
+        True,
+        "ENABLE_SESSIONS",
+        about="Whether conversations are kept. Without, every run is stateless.",
+        example="true",
+    )
+    session_db_path: Path = _setting(
+        Path("dragoman.db"), "SESSION_DB_PATH", about="The SQLite file.", example="./data/dragoman.db"
+    )
+    database_url: str | None = _setting(
+        None,
+        "DATABASE_URL",
+        about="The database, SQLite or PostgreSQL; wins over SESSION_DB_PATH.",
+        example="postgresql://user:password@localhost/dragoman",
+    )
+    db_pool_size: int = _setting(
+        10, "DRAGOMAN_DB_POOL_SIZE", about="PostgreSQL: connections each process keeps open.", example="10"
+    )
+    db_pool_overflow: int = _setting(
+        20, "DRAGOMAN_DB_POOL_OVERFLOW", about="PostgreSQL: how many more it opens under load.", example="20"
+    )
+    sqlite_synchronous: Literal["normal", "full"] = _setting(
+        "normal",
+        "DRAGOMAN_SQLITE_SYNCHRONOUS",
+        about="`normal` survives a crash of the process, `full` also a loss of power.",
+        example="normal",
+    )
+
+    # Models
+    model: str | None = _setting(
+        None,
+        "AI_MODEL",
+        "OPENAI_MODEL",
+        about="The model agents use; at OpenAI itself, gpt-5-mini unless set.",
+        example="gpt-5-mini",
+    )
+    openai_api_key: SecretStr | None = _setting(
+        None, "OPENAI_API_KEY", about="The key of OpenAI, or of the endpoint at OPENAI_BASE_URL.", example="sk-…"
+    )
+    openai_base_url: str | None = _setting(
+        None, "OPENAI_BASE_URL", about="Any OpenAI-compatible endpoint.", example="http://127.0.0.1:11434/v1"
+    )
+    openrouter_api_key: SecretStr | None = _setting(
+        None, "OPENROUTER_API_KEY", about="The key of OpenRouter; alone, it is enough.", example="sk-or-…"
+    )
+    openrouter_base_url: str = _setting(
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_BASE_URL",
+        about="Where OpenRouter is.",
+        example="https://openrouter.ai/api/v1",
+    )
+    dialect: Literal["chat", "responses"] | None = _setting(
+        None,
+        "DRAGOMAN_MODEL_DIALECT",
+        about="Chat Completions or Responses. Unset: `responses` at OpenAI itself, `chat` elsewhere.",
+        example="chat",
+    )
+    client: Literal["fast", "sdk"] = _setting(
+        "fast",
+        "DRAGOMAN_MODEL_CLIENT",
+        about="What speaks to the endpoint: `fast` is Dragoman's own, `sdk` the OpenAI client of the Agents SDK.",
+        example="sdk",
+    )
+    model_timeout: float = _setting(
+        60.0, "DRAGOMAN_MODEL_TIMEOUT", about="Seconds of silence after which a model call is given up.", example="60"
+    )
+    model_retries: int = _setting(
+        2, "DRAGOMAN_MODEL_RETRIES", about="How often a model call is tried again before its answer began.", example="2"
+    )
+    allowed_models: Names = _setting(
+        (),
+        "DRAGOMAN_ALLOWED_MODELS",
+        about="Models a request may choose with options.model.",
+        example="gpt-5,gpt-5-mini",
+    )
+    demo: Literal["auto", "off"] = _setting(
+        "auto", "DRAGOMAN_DEMO", about="`auto`: the demo model answers when no model is configured.", example="off"
+    )
+    demo_speed: float = _setting(
+        60.0, "DRAGOMAN_DEMO_SPEED", about="Tokens per second of the demo model; 0 is as fast as it can.", example="60"
+    )
+
+    # Agents and runs
+    agents: Names = _setting(
+        (),
+        "DRAGOMAN_AGENTS",
+        about="Python files or modules with agents, as given to `dragoman serve`.",
+        example="my_agents.py",
+    )
+    builtin_agents: bool = _setting(
+        True, "DRAGOMAN_BUILTIN_AGENTS", about="Whether the built-in agents are served as well.", example="false"
+    )
+    providers: Names = _setting(
+        ("openai",), "DRAGOMAN_PROVIDERS", about="The providers that are enabled.", example="openai,scripted"
+    )
+    default_provider: str | None = _setting(
+        None, "DRAGOMAN_DEFAULT_PROVIDER", about="The one preferred; unset, the first enabled.", example="openai"
+    )
+    show_instructions: bool = _setting(
+        False, "DRAGOMAN_SHOW_INSTRUCTIONS", about="Whether /info tells an agent's instructions.", example="true"
+    )
+    max_runs: int = _setting(
+        200,
+        "DRAGOMAN_MAX_RUNS",
+        about="How many runs this process plays at once; more wait in the queue.",
+        example="200",
+    )
+    history_limit: int = _setting(
+        50, "DRAGOMAN_HISTORY_LIMIT", about="How many items of its conversation a run starts from.", example="50"
+    )
+    shutdown_grace: float = _setting(
+        10.0,
+        "DRAGOMAN_SHUTDOWN_GRACE",
+        about="Seconds that runs have to finish when the server is stopped.",
+        example="30",
+    )
+    flush_interval: float = _setting(
+        0.05,
+        "DRAGOMAN_FLUSH_INTERVAL",
+        about="Seconds after which streamed text is stored at the latest.",
+        example="0.05",
+    )
+
+    # Logs
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+        "INFO", "LOG_LEVEL", about="How much is logged.", example="INFO"
+    )
+    log_format: Literal["text", "json"] = _setting(
+        "text", "DRAGOMAN_LOG_FORMAT", about="For people, or for machines.", example="json"
+    )
+
+    # Known names that need a later version: set, they refuse the start instead of being overlooked
+    better_auth_secret: SecretStr | None = _setting(
+        None, "BETTER_AUTH_SECRET", about="Not supported yet: tokens signed with a shared secret.", example="…"
+    )
+    jwt_secret: SecretStr | None = _setting(
+        None, "JWT_SECRET", about="Not supported yet: tokens signed with a shared secret.", example="…"
+    )
+    jwt_jwks_url: str | None = _setting(
+        None, "JWT_JWKS_URL", about="Not supported yet: tokens verified through a JWKS URL.", example="https://…/jwks"
+    )
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """From the environment and ``.env``; ``given`` wins. Raises ``WrongSettings``."""
+        _refuse_unknown(os.environ)
+        try:
+            return cls(**_by_alias(given))
+        except ValidationError as error:
+            raise WrongSettings(_explain(error)) from None
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Exactly these, with defaults for the rest, whatever the environment says."""
+        return cls.model_construct(**given)
+
+    # what follows from them --------------------------------------------------------------------------------------
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The database, if it is PostgreSQL; else it is the file at ``sqlite_path``."""
+        return self.database_url if self.database_url and POSTGRES.match(self.database_url) else None
+
+    @property
+    def sqlite_path(self) -> Path:
+        if self.database_url is None:
+            return self.session_db_path
+        return Path(self.database_url.removeprefix(SQLITE_PREFIX))
+
+    @property
+    def at_openai(self) -> bool:
+        """OpenAI itself is the endpoint: a key alone is enough, a model has a default."""
+        return self.openai_api_key is not None and self.openai_base_url is None
+
+    @property
+    def loopback_only(self) -> bool:
+        """Without authentication, and without the operator's word that this is meant, only this machine may call."""
+        return self.auth is None
+
+    # what cannot be right ----------------------------------------------------------------------------------------
+
+    @field_validator("allowed_hosts", "allowed_models", "agents", "providers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any, info: Any) -> Any:
+        if value == "" and info.field_name is not None:
+            return cls.model_fields[info.field_name].default
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("port")
+    @classmethod
+    def _port(cls, value: int) -> int:
+        if not 0 <= value <= 65535:
+            raise ValueError("a port is a number from 0 to 65535")
+        return value
+
+    @field_validator("workers", "max_runs", "body_limit", "history_limit", "db_pool_size")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("it must be at least 1")
+        return value
+
+    @field_validator("model_timeout", "flush_interval")
+    @classmethod
+    def _some_time(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError("it must be more than 0 seconds")
+        return value
+
+    @field_validator("model_retries", "shutdown_grace", "demo_speed", "db_pool_overflow")
+    @classmethod
+    def _not_negative(cls, value: float) -> float:
+        if value < 0:
+            raise ValueError("it must not be negative")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is None or (value.startswith(SQLITE_PREFIX) and len(value) > len(SQLITE_PREFIX)):
+            return value
+        if POSTGRES.match(value):
+            return value
+        raise ValueError("it is no database this server knows")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        secrets = (self.better_auth_secret, self.jwt_secret, self.jwt_jwks_url)
+        if self.auth == "token" or (self.auth is None and any(secrets)):
+            raise ValueError(
+                "DRAGOMAN_AUTH: this version cannot check tokens yet, and a server meant to check them must not run open. "
+                "Unset the secret, or set DRAGOMAN_AUTH=none to serve one local user"
+            )
+        if self.workers > 1 and self.postgres_url is None:
+            raise ValueError(
+                f"WEB_CONCURRENCY: {self.workers} processes cannot play runs over one SQLite file; use 1. "
+                "Several need PostgreSQL: DATABASE_URL=postgresql://..."
+            )
+        if self.loopback_only and self.host not in LOOPBACK:
+            raise ValueError(
+                f"HOST: {self.host} can be reached from elsewhere, and nobody is asked who they are. "
+                "Set DRAGOMAN_AUTH=none if that is what you want, or HOST=127.0.0.1"
+            )
+        if self.default_provider is not None and self.default_provider not in self.providers:
+            raise ValueError(f"DRAGOMAN_DEFAULT_PROVIDER: {self.default_provider!r} is not among DRAGOMAN_PROVIDERS")
+        self._check_model()
+        return self
+
+    def _check_model(self) -> None:
+        if "openai" not in self.providers:
+            return
+        key = self.openai_api_key or self.openrouter_api_key
+        if key is None and self.openai_base_url is not None:
+            raise ValueError(
+                "OPENAI_API_KEY: OPENAI_BASE_URL names a model endpoint and its key is missing. "
+                "Set it (any word will do for an endpoint without keys), or unset OPENAI_BASE_URL for the demo model"
+            )
+        if key is None and self.model is not None:
+            raise ValueError(
+                f"OPENAI_API_KEY: AI_MODEL asks for {self.model!r} and no key is set. "
+                "Set OPENAI_API_KEY or OPENROUTER_API_KEY, or unset AI_MODEL for the demo model"
+            )
+        if key is not None and self.model is None and not self.at_openai:
+            raise ValueError(
+                "AI_MODEL: a model endpoint is configured, but no model. Example: AI_MODEL=google/gemini-pro"
+            )
+        if key is None and self.demo == "off":
+            raise ValueError("OPENAI_API_KEY: no model is configured and DRAGOMAN_DEMO=off forbids the demo model")
+
+
+# Showing them --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A setting as ``dragoman settings`` shows it."""
+
+    name: str
+    also: tuple[str, ...]
+    about: str
+    example: str
+    value: str
+    source: str  # default, environment or .env
+
+
+def shown(settings: Settings | None = None) -> Iterator[Shown]:
+    """All settings with meaning, value and source; secrets masked. Without ``settings``: their defaults."""
+    in_file = _dotenv()
+    for field_name, field in Settings.model_fields.items():
+        names = _names(field_name)
+        value = field.default if settings is None else getattr(settings, field_name)
+        source = "default"
+        if settings is not None and (
+            found := next((n for n in names if _get(os.environ, n) or _get(in_file, n)), None)
+        ):
+            source = "environment" if _get(os.environ, found) else ".env"
+        elif value != field.default:
+            source = "command line"
+        yield Shown(
+            names[0], names[1:], field.description or "", str((field.examples or [""])[0]), _text(value), source
+        )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return PASSWORD.sub(r"\1:********", str(value))
+
+
+def _names(field_name: str) -> tuple[str, ...]:
+    alias = Settings.model_fields[field_name].validation_alias
+    assert isinstance(alias, AliasChoices)
+    return tuple(str(choice) for choice in alias.choices)
+
+
+def _by_alias(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {_names(name)[0]: value for name, value in given.items() if value is not None}
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    return dotenv_values(".env") if Path(".env").is_file() else {}
+
+
+def _get(source: Mapping[str, str | None], name: str) -> str | None:
+    return source.get(name) or source.get(name.lower())
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = [name for field_name in Settings.model_fields for name in _names(field_name)]
+    for name in (*environment, *_dotenv()):
+        if name.upper().startswith("DRAGOMAN_") and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else " `dragoman settings` lists all."
+            raise WrongSettings(f"{name}: there is no such setting.{hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        reason = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            lines.append(f"{reason}.")
+            continue
+        name = str(problem["loc"][0])
+        field_name = next((f for f in Settings.model_fields if name.upper() in _names(f)), None)
+        example = (Settings.model_fields[field_name].examples or [""])[0] if field_name else ""
+        lines.append(f"{name.upper()}: {reason[:1].lower()}{reason[1:]}. Example: {name.upper()}={example}")
+    return "\n".join(lines)
