@@ -1,0 +1,125 @@
+"""The run that is being played here and now, found by whatever the SDK calls back.
+
+The SDK creates tasks of its own and calls models, tools and nested runs out of them. Each inherits the context of the task
+that created it, so two context variables say everywhere which run it is and inside which tool calls.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents import Agent, Model, RunConfig, RunHooks
+
+from dragoman.domain.events import ItemDone, ItemName
+from dragoman.domain.ids import new_id
+from dragoman.domain.items import Content
+from dragoman.ports.runtime import Recorder, Turn
+from dragoman.providers.openai.agents.translate import item
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call or a hand-off that has no output yet."""
+
+    output: ItemName
+    agent: str
+    path: str
+
+
+@dataclass(slots=True)
+class Play:
+    """What one run's models, tools and hooks share."""
+
+    turn: Turn
+    recorder: Recorder
+    hooks: RunHooks[Any]
+    config: RunConfig
+    stand_in: Callable[[Agent[Any]], Agent[Any]]  # the prepared clone of an agent
+    model_for: Callable[[str | Model | None], Model]  # the recording one, for a name or before another
+    key_of: Callable[[Agent[Any]], str]
+    speaking: str  # the agent whose turn it is
+    call_ids: set[str]  # every one of the conversation so far
+    calls: dict[str, Call] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)  # ids of calls whose output reports a failure
+    working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight
+    over: bool = False  # nothing more is written: what is still at work has been cancelled
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _ordinals: dict[str, int] = field(default_factory=dict)
+
+    def next_ordinal(self, path: str) -> int:
+        ordinal = self._ordinals.get(path, 0)
+        self._ordinals[path] = ordinal + 1
+        return ordinal
+
+    def claim_call_id(self, given: str) -> str:
+        """The same id, or a fresh one: history is told apart by call ids, and some models start at ``call_0`` every time."""
+        claimed = given if given and given not in self.call_ids else new_id("call")
+        self.call_ids.add(claimed)
+        return claimed
+
+    async def record_output(self, output: Any) -> None:
+        """A tool's or a hand-off's output, recorded for the first who brings it and durable when this returns."""
+        content = item(output)
+        call = self.calls.pop(content.get("call_id", ""), None)
+        if call is not None and not self.over:
+            failed = content["call_id"] in self.failed
+            await self.recorder.record(ItemDone(call.output, content, call.agent, call.path, failed))
+
+    async def record_outputs(self, contents: Iterable[Any]) -> None:
+        """Those among a model's input that nothing else has shown us: unknown tools, refused calls, nested hand-offs."""
+        if self.calls:
+            for content in contents:
+                if isinstance(content, dict) and "output" in content:
+                    await self.record_output(content)
+
+
+_playing: contextvars.ContextVar[Play | None] = contextvars.ContextVar("play", default=None)
+_path: contextvars.ContextVar[str] = contextvars.ContextVar("path", default="")
+
+
+def current_play() -> Play | None:
+    """The run this code is part of. A tool that runs an event loop of its own, in a thread, is not: a log has one loop."""
+    play = _playing.get()
+    if play is None:
+        return None
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return play if play.loop is running else None
+
+
+def current_path() -> str:
+    """The ids of the tool calls around this code, outermost first, joined by slashes."""
+    return _path.get()
+
+
+@contextlib.contextmanager
+def playing(play: Play) -> Iterator[None]:
+    token = _playing.set(play)
+    try:
+        yield
+    finally:
+        _playing.reset(token)
+
+
+@contextlib.contextmanager
+def inside_call(play: Play, call_id: str) -> Iterator[None]:
+    """A tool at work: what it runs is recorded under its path, and it is not left behind when the run is cancelled."""
+    outer = _path.get()
+    token = _path.set(f"{outer}/{call_id}" if outer else call_id)
+    task = asyncio.current_task()
+    assert task is not None
+    play.working.add(task)
+    try:
+        yield
+    finally:
+        play.working.discard(task)
+        _path.reset(token)
+
+
+def known_call_ids(contents: Iterable[Content]) -> set[str]:
+    return {content["call_id"] for content in contents if content.get("call_id")}

@@ -1,0 +1,144 @@
+"""Agents prepared to be played: clones that record what they do. The agents they were made from are never changed.
+
+A clone differs from its original in its model, which is a ``JournalModel``, in its tools, which know their path, and in its
+hand-offs, which lead to clones. Clones are made once, also of agents that are met on the way: behind a hand-off or inside a
+tool.
+"""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from agents import (
+    Agent,
+    FunctionTool,
+    Handoff,
+    Model,
+    ModelProvider,
+    ModelSettings,
+    RunContextWrapper,
+    Tool,
+    default_tool_error_function,
+)
+from agents.agent import MCPConfig
+from agents.models.default_models import get_default_model_settings
+
+from dragoman.domain.agents import key_from
+from dragoman.domain.errors import Invalid, ModelRefused
+from dragoman.providers.openai.agents.models.journal import JournalModel
+from dragoman.providers.openai.agents.tools import explained, prepared
+
+
+class Models(ModelProvider):
+    """Finds the model for a name, or wraps the one an agent brings. Every model it gives is a ``JournalModel``."""
+
+    def __init__(self, named: ModelProvider, default: str | None, *, idle_timeout: float) -> None:
+        self.default = default
+        self._named = named
+        self._idle_timeout = idle_timeout
+
+    def get_model(self, model_name: str | None) -> JournalModel:
+        return self.find(model_name)
+
+    def find(self, wanted: str | Model | None) -> JournalModel:
+        if isinstance(wanted, JournalModel):
+            return wanted
+        if isinstance(wanted, Model):
+            return self._journal(wanted, str(getattr(wanted, "model", type(wanted).__name__)))
+        name = wanted or self.default
+        model = self._named.get_model(name)
+        return self._journal(model, str(getattr(model, "model", name)))
+
+    def name_of(self, wanted: str | Model | None) -> str:
+        """What the log and the catalogue call it; empty if nothing would answer."""
+        try:
+            return self.find(wanted).name
+        except ModelRefused:
+            return ""
+
+    async def aclose(self) -> None:
+        await self._named.aclose()
+
+    def _journal(self, model: Model, name: str) -> JournalModel:
+        return JournalModel(model, name, idle_timeout=self._idle_timeout)
+
+
+class Graph:
+    """The registered agents and everything they can reach, as clones."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.keys: dict[int, str] = {}  # of registered agents, by identity
+        self._clones: dict[int, Agent[Any]] = {}
+        self._originals: dict[int, weakref.ref[Agent[Any]]] = {}  # by the id of the clone
+        self._agents: dict[str, Agent[Any]] = {}
+
+    def add(self, agents: Mapping[str, Agent[Any]]) -> None:
+        """Register agents under their keys."""
+        self._agents.update(agents)
+        self.keys.update({id(agent): key for key, agent in agents.items()})
+
+    def __getitem__(self, key: str) -> Agent[Any]:
+        return self.clone(self._agents[key])
+
+    def key_of(self, agent: Agent[Any]) -> str:
+        """The key of an agent or its clone. One that is not registered gets the key it would have."""
+        original = self._originals.get(id(agent), lambda: None)() or agent
+        if key := self.keys.get(id(original)):
+            return key
+        try:
+            return key_from(original.name)
+        except Invalid:
+            return original.name
+
+    def clone(self, agent: Agent[Any]) -> Agent[Any]:
+        if id(agent) in self._originals:
+            return agent
+        if known := self._clones.get(id(agent)):
+            return known
+        clone = agent.clone(handoffs=[], tools=[_tool(tool) for tool in agent.tools])
+        clone.model = self.models.find(agent.model).of(self.key_of(agent))
+        clone.model_settings = self._settings(agent)
+        clone.mcp_config = _mcp_config(agent)
+        self._remember(agent, clone)
+        clone.handoffs = [self._handoff(target) for target in agent.handoffs]  # last: they may lead back here
+        return clone
+
+    def _remember(self, agent: Agent[Any], clone: Agent[Any]) -> None:
+        key, clone_key = id(agent), id(clone)
+        self._clones[key] = clone
+        self._originals[clone_key] = weakref.ref(agent)
+        weakref.finalize(agent, self._forget, key, clone_key)  # one that a tool made for itself does not stay for good
+
+    def _forget(self, key: int, clone_key: int) -> None:
+        self._clones.pop(key, None)
+        self._originals.pop(clone_key, None)
+
+    def _settings(self, agent: Agent[Any]) -> ModelSettings:
+        """Without the SDK's retries: one logical call is one answer. Its defaults fit the model that will really answer."""
+        settings = agent.model_settings
+        if agent.model is None and settings == get_default_model_settings():
+            settings = get_default_model_settings(self.models.default) if self.models.default else ModelSettings()
+        usage = True if settings.include_usage is None else settings.include_usage
+        return replace(settings, retry=None, include_usage=usage)
+
+    def _handoff(self, target: "Agent[Any] | Handoff[Any, Any]") -> "Agent[Any] | Handoff[Any, Any]":
+        if isinstance(target, Agent):
+            return self.clone(target)
+        invoke = target.on_invoke_handoff
+
+        async def invoke_to_clone(context: RunContextWrapper[Any], arguments: str) -> Agent[Any]:
+            return self.clone(await invoke(context, arguments))
+
+        return replace(target, on_invoke_handoff=invoke_to_clone)
+
+
+def _tool(tool: Tool) -> Tool:
+    return prepared(tool) if isinstance(tool, FunctionTool) else tool
+
+
+def _mcp_config(agent: Agent[Any]) -> MCPConfig:
+    """Tools of MCP servers are made anew for every turn; how their failures are told is all that can be prepared."""
+    policy = agent.mcp_config.get("failure_error_function", default_tool_error_function)
+    return {**agent.mcp_config, "failure_error_function": explained(policy)}

@@ -1,0 +1,78 @@
+"""The agents of the provider, by key: specifications made into SDK agents, SDK agents as they are, and a card for each."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agents import Agent, FunctionTool, Handoff, Tool
+
+from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard, key_from
+from dragoman.domain.errors import Invalid
+from dragoman.ports.tools import ToolRegistry
+from dragoman.providers.openai.agents.tools import function_tool_of
+
+Declared = Agent[Any] | AgentSpec
+
+
+def by_key(agents: Iterable[Declared]) -> dict[str, Declared]:
+    """Agents under the keys that their specifications or names give them."""
+    keyed: dict[str, Declared] = {}
+    for agent in agents:
+        key = agent.key if isinstance(agent, AgentSpec) else key_from(agent.name)
+        if keyed.setdefault(key, agent) is not agent:
+            raise Invalid(f"Two agents have the key {key!r}.", field="agents")
+    return keyed
+
+
+def sdk_agents(agents: Mapping[str, Declared], tools: ToolRegistry) -> dict[str, Agent[Any]]:
+    """All of them as SDK agents. A specification names its hand-offs by key; they may lead in circles."""
+    made = {key: _made(agent, tools) if isinstance(agent, AgentSpec) else agent for key, agent in agents.items()}
+    for key, spec in agents.items():
+        if isinstance(spec, AgentSpec):
+            made[key].handoffs = [_target(made, spec, other) for other in spec.handoffs]
+    return made
+
+
+def card(key: str, agent: Agent[Any], *, provider: str, model: str, keys: Mapping[int, str]) -> AgentCard:
+    """What callers may know. ``keys`` are the keys of registered agents, by identity."""
+    return AgentCard(
+        key=key,
+        name=agent.name,
+        provider=provider,
+        description=agent.handoff_description or "",
+        model=model,
+        instructions=agent.instructions if isinstance(agent.instructions, str) else None,
+        tools=tuple(_tool_card(tool) for tool in agent.tools),
+        handoffs=tuple(_handoff_name(target, keys) for target in agent.handoffs),
+        capabilities={
+            "streaming": True,
+            "tools": bool(agent.tools or agent.mcp_servers),
+            "handoffs": bool(agent.handoffs),
+            "structured_output": agent.output_type not in (None, str),
+        },
+    )
+
+
+def _made(spec: AgentSpec, tools: ToolRegistry) -> Agent[Any]:
+    return Agent(
+        name=spec.name,
+        handoff_description=spec.description or None,
+        instructions=spec.instructions,
+        model=spec.model,
+        tools=[function_tool_of(tools.get(name)) for name in spec.tools],
+    )
+
+
+def _target(made: Mapping[str, Agent[Any]], spec: AgentSpec, key: str) -> Agent[Any]:
+    if key not in made:
+        raise Invalid(f"The agent {spec.key!r} hands over to {key!r}, which does not exist.", field="handoffs")
+    return made[key]
+
+
+def _tool_card(tool: Tool) -> ToolCard:
+    return ToolCard(tool.name, tool.description if isinstance(tool, FunctionTool) else "")
+
+
+def _handoff_name(target: "Agent[Any] | Handoff[Any, Any]", keys: Mapping[int, str]) -> str:
+    if isinstance(target, Handoff):
+        return target.agent_name
+    return keys.get(id(target), target.name)

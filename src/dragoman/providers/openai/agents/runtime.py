@@ -1,0 +1,135 @@
+"""Plays a run with the SDK's Runner. The Runner's stream is always drained, and nothing of it is left behind."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agents import (
+    AgentUpdatedStreamEvent,
+    ModelRefusalError,
+    RunConfig,
+    RunItemStreamEvent,
+    RunResultStreaming,
+    StreamEvent,
+)
+from agents.run import DEFAULT_MAX_TURNS, AgentRunner
+
+from dragoman.domain.errors import ToolFailed
+from dragoman.domain.events import AgentUpdated
+from dragoman.domain.runs import RunStatus
+from dragoman.ports.runtime import Outcome, Recorder, Turn
+from dragoman.providers.openai.agents import translate
+from dragoman.providers.openai.agents.current import Play, known_call_ids, playing
+from dragoman.providers.openai.agents.graph import Graph
+from dragoman.providers.openai.agents.hooks import PlayHooks
+from dragoman.providers.openai.agents.models.journal import AnswerTruncated
+from dragoman.providers.openai.errors import run_failure
+
+SETTLE = 5.0
+"""How long a cancelled run's tasks may take to end, in seconds."""
+
+_OUTPUTS = frozenset({"tool_output", "handoff_occured"})  # the SDK's spelling
+
+
+class Context(dict[str, Any]):
+    """What tools and instructions find as ``context``: what the caller sent with the run, and who that was."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(turn.run.context)
+        self.user = turn.principal.user
+        self.tenant = turn.principal.tenant
+        self.run_id = turn.run.id
+        self.session_id = turn.run.session_id
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIRuntime:
+    graph: Graph
+    config: RunConfig
+    max_turns: dict[str, int] = field(default_factory=dict)  # by agent, where it has a limit of its own
+    _runner: AgentRunner = field(default_factory=AgentRunner)
+    _hooks: PlayHooks = field(default_factory=PlayHooks)
+
+    async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        play = self._begin(turn, recorder)
+        with playing(play):
+            result = self._runner.run_streamed(
+                self.graph[turn.run.agent],
+                translate.model_input(turn.history, turn.run.input),
+                context=Context(turn),
+                max_turns=turn.max_turns or self.max_turns.get(turn.run.agent, DEFAULT_MAX_TURNS),
+                hooks=play.hooks,
+                run_config=play.config,
+            )
+        turn.stop.on_request(lambda: result.cancel(mode="after_turn"))
+        reading = asyncio.create_task(_read(result, play))
+        try:
+            await asyncio.shield(reading)  # so that we know of a cancellation before the SDK does
+        except AnswerTruncated as answer:
+            return Outcome(answer.text, RunStatus.INCOMPLETE, answer.response_id)
+        except ModelRefusalError as refused:  # an answer, too
+            return Outcome(refused.refusal)
+        except Exception as error:
+            if failure := run_failure(error):
+                raise failure from error
+            raise
+        finally:
+            play.over = True
+            await _settle(result, {reading, *play.working})
+        return _outcome(turn, result)
+
+    def _begin(self, turn: Turn, recorder: Recorder) -> Play:
+        model = turn.run.options.model
+        return Play(
+            turn=turn,
+            recorder=recorder,
+            hooks=self._hooks,
+            config=replace(self.config, model=model) if model else self.config,
+            stand_in=self.graph.clone,
+            model_for=self.graph.models.find,
+            key_of=self.graph.key_of,
+            speaking=turn.run.agent,
+            call_ids=known_call_ids(turn.history),
+        )
+
+
+async def _read(result: RunResultStreaming, play: Play) -> None:
+    async for event in result.stream_events():
+        await _note(event, play)
+
+
+async def _note(event: StreamEvent, play: Play) -> None:
+    """What no hook has shown. The Runner waits for us after each turn, so it is durable before the next."""
+    if isinstance(event, RunItemStreamEvent):
+        if event.name in _OUTPUTS:
+            await play.record_output(event.item.raw_item)
+    elif isinstance(event, AgentUpdatedStreamEvent):
+        agent, previous = play.key_of(event.new_agent), play.speaking
+        if agent != previous:
+            play.speaking = agent
+            await play.recorder.record(AgentUpdated(event.new_agent.name, agent, previous))
+
+
+def _outcome(turn: Turn, result: RunResultStreaming) -> Outcome:
+    response_id = translate.response_id(result.last_response_id)
+    final_output = translate.final_output(result.final_output)
+    if turn.stop.requested:
+        return Outcome(final_output, RunStatus.CANCELLED, response_id)
+    if result.interruptions:
+        raise ToolFailed("A tool asks for a person's approval, and this server cannot collect one yet.")
+    return Outcome(final_output, RunStatus.COMPLETED, response_id)
+
+
+async def _settle(result: RunResultStreaming, tasks: "set[asyncio.Task[Any]]") -> None:
+    """Nothing goes on once a run is over: what still works is cancelled and waited for."""
+    if not result.is_complete:
+        result.cancel(mode="immediate")
+    if result.run_loop_task is not None:
+        tasks.add(result.run_loop_task)
+    if left := {task for task in tasks if not task.done()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=SETTLE)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # whoever had to know has been told

@@ -1,0 +1,134 @@
+"""Tools as the SDK invokes them: ours made into its kind, and any of its kind prepared for a run that is recorded."""
+
+import asyncio
+import copy
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agents import (
+    FunctionTool,
+    ModelBehaviorError,
+    RunContextWrapper,
+    ToolErrorFormatterArgs,
+    default_tool_error_function,
+)
+from agents.tool import resolve_function_tool_failure_error_function, set_function_tool_failure_error_function
+from agents.tool_context import ToolContext
+
+from dragoman.domain.tools import Tool, ToolError
+from dragoman.providers.openai.agents.current import current_play, inside_call
+
+logger = logging.getLogger(__name__)
+
+Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
+Explain = Callable[[RunContextWrapper[Any], Exception], Any]
+
+WRONG_ARGUMENTS = "The arguments do not fit the tool's schema. Correct them and call it again."
+
+
+def function_tool_of(tool: Tool) -> FunctionTool:
+    """One of our tools as a ``FunctionTool``."""
+
+    async def invoke(context: ToolContext[Any], arguments: str) -> Any:
+        try:
+            result = await tool.call(**_arguments(tool, arguments))
+        except Exception as error:
+            return explain(context, error)
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+
+    return FunctionTool(
+        name=tool.name,
+        description=tool.description,
+        params_json_schema=tool.parameters,
+        on_invoke_tool=invoke,
+        strict_json_schema=False,  # a strict schema has no optional arguments
+    )
+
+
+def prepared(tool: FunctionTool) -> FunctionTool:
+    """A copy of a tool that knows its path, and says when what it answers is a failure."""
+    twin = copy.copy(tool)
+    if twin.output_json_schema is None:  # those with one ask the formatter of the run
+        set_function_tool_failure_error_function(twin, explained(resolve_function_tool_failure_error_function(twin)))
+    twin.on_invoke_tool = _inside_its_path(twin.on_invoke_tool)
+    return twin
+
+
+def explained(explain_failure: Explain | None) -> Explain | None:
+    """A failure policy that also notes the failure. ``None``, which lets a failure end the run, stays."""
+    if explain_failure is default_tool_error_function:
+        return explain
+    return None if explain_failure is None else _noted(explain_failure)
+
+
+def explain(context: RunContextWrapper[Any], error: Exception) -> str:
+    """What a model is told about a failure of a tool. A ``ToolError`` speaks for itself; a bug is ours to read in the log."""
+    assert isinstance(context, ToolContext)
+    note_failure(context.tool_call_id)
+    return _told(context.tool_name, error) or default_tool_error_function(context, error)
+
+
+def explain_to_runner(failure: ToolErrorFormatterArgs[Any]) -> str | None:
+    """The same where the SDK asks: for tools that do not exist, or with a schema of their output."""
+    note_failure(failure.call_id)
+    return None if failure.error is None else _told(failure.tool_name, failure.error)
+
+
+def note_failure(call_id: str) -> None:
+    if play := current_play():
+        play.failed.add(call_id)
+
+
+def _told(tool: str, error: Exception) -> str | None:
+    play = current_play()
+    if play is not None and play.over:
+        return None
+    if isinstance(error, ToolError):
+        return str(error)
+    if isinstance(error, ModelBehaviorError):
+        return WRONG_ARGUMENTS
+    logger.error("the tool %s failed", tool, exc_info=error)
+    return None
+
+
+def _noted(explain_failure: Explain) -> Explain:
+    async def explain_and_note(context: RunContextWrapper[Any], error: Exception) -> Any:
+        assert isinstance(context, ToolContext)
+        note_failure(context.tool_call_id)
+        told = explain_failure(context, error)
+        return await told if inspect.isawaitable(told) else told
+
+    return explain_and_note
+
+
+def _inside_its_path(invoke: Invoke) -> Invoke:
+    async def invoke_inside(context: ToolContext[Any], arguments: str) -> Any:
+        play = current_play()
+        if play is None:
+            return await invoke(context, arguments)
+        with inside_call(play, context.tool_call_id):
+            try:
+                return await invoke(context, arguments)
+            except asyncio.CancelledError:  # its time is over, or the run's
+                play.failed.add(context.tool_call_id)
+                raise
+
+    return invoke_inside
+
+
+def _arguments(tool: Tool, text: str) -> dict[str, Any]:
+    """The arguments of a call, checked as far as a call can go wrong by name."""
+    try:
+        given = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise ToolError(WRONG_ARGUMENTS) from error
+    known = tool.parameters.get("properties", {})
+    if not isinstance(given, dict) or set(tool.parameters.get("required", ())) - set(given) or set(given) - set(known):
+        raise ToolError(f"{tool.name} takes these arguments: {', '.join(known) or 'none'}. Call it again with them.")
+    for name, value in given.items():
+        if known[name].get("type") == "string" and not isinstance(value, str):
+            raise ToolError(f"The argument {name!r} of {tool.name} is text. Call it again.")
+    return given
