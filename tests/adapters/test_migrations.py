@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from dragoman.adapters.sql import SqliteEngine, migrations
 from dragoman.adapters.sql.migrations import HEAD, VERSION_TABLE, upgrade
-from dragoman.adapters.sql.tables import metadata
+from dragoman.adapters.sql.tables import comparable, metadata
 from dragoman.domain.errors import StorageUnavailable
 
 
@@ -29,7 +29,8 @@ def test_the_migrations_lead_to_the_tables():
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
         upgrade(connection)
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": comparable}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
         migrated = schema(connection)
     engine.dispose()

@@ -48,7 +48,7 @@ class Talk:
             provider="scripted",
             conversation_id=conversation_id() if session is not None else None,
             session_id=session,
-            input=input or (message("user", text),),
+            input=(message("user", text),) if input is None else input,
             created_at=at or datetime.now(UTC) + timedelta(milliseconds=next(self.moments)),
             **fields,
         )

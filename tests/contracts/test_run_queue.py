@@ -3,9 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from dragoman.domain.events import RunStarted
-from dragoman.domain.items import text_of
-from dragoman.domain.runs import RunStatus
+from dragoman.domain.events import Delta, ItemDone, Progress, Recorded, RunResumed, RunStarted
+from dragoman.domain.items import text_of, tool_output
+from dragoman.domain.runs import RunStatus, first_position
+from dragoman.ports.events import Append
 from tests.contracts.talk import SARAH, TOM, Store, Talk
 
 
@@ -177,3 +178,55 @@ async def test_waiting_counts_queued_runs(talk: Talk, store: Store):
     assert await store.queue.waiting() == 1
     await store.queue.claim(talk.claim(), 10)
     assert await store.queue.waiting() == 0
+
+
+# taken up again ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_released_run_is_claimed_for_its_next_attempt_and_its_input_is_not_said_twice(talk: Talk, store: Store):
+    run = await talk.playing()
+    before = await talk.texts()
+    await store.queue.release([run])
+    (again,) = await store.queue.claim(talk.claim("other"), 5)
+    assert (again.id, again.attempt, again.status) == (run.id, run.attempt + 1, RunStatus.IN_PROGRESS)
+    assert again.base_item == run.base_item
+    assert await talk.texts() == before
+    log = await talk.log(run)
+    assert isinstance(log[-1].event, RunResumed)
+    assert log[-1].position == first_position(1)
+    assert log[-1].event.discard_after == 0, "nothing but the start was finished"
+
+
+async def test_what_was_shown_but_not_finished_is_discarded(talk: Talk, store: Store):
+    run = await talk.playing()
+    done = Recorded(3, ItemDone("tool_output", tool_output("c", "1"), "chat"))
+    events = (Recorded(1, Delta("text", "Hel")), Recorded(2, Progress("tool", "started")), done)
+    await store.events.append([Append(run.id, 0, (*events, Recorded(4, Delta("text", "lo"))))])
+    await store.queue.release([run])
+    await store.queue.claim(talk.claim("other"), 5)
+    assert (await talk.log(run))[-1].event.discard_after == 3
+
+
+async def test_of_two_who_release_a_run_one_succeeds(talk: Talk, store: Store):
+    run = await talk.playing()
+    await store.queue.release([run])
+    await store.queue.release([run])
+    (again,) = await store.queue.claim(talk.claim("other"), 5)
+    assert again.attempt == 1
+    await store.queue.release([run])  # somebody who has not heard of it
+    assert await store.queue.claim(talk.claim("third"), 5) == []
+
+
+async def test_a_player_whose_run_was_released_writes_no_more(talk: Talk, store: Store):
+    run = await talk.playing()
+    await store.queue.release([run])
+    assert await store.events.append([Append(run.id, 0, (Recorded(1, Delta("text", "x")),))]) == {run.id}
+
+
+async def test_a_released_run_keeps_its_place_in_its_conversation(talk: Talk, store: Store):
+    first = await talk.playing()
+    second = await talk.queued("And?")
+    await store.queue.release([first])
+    (again,) = await store.queue.claim(talk.claim("other"), 5)
+    assert again.id == first.id
+    assert second.status is RunStatus.QUEUED

@@ -25,8 +25,8 @@ async def test_a_run_is_read_as_it_was_begun(talk: Talk, store: Store):
     begun = await talk.begin(run, claimed=False)
 
     assert begun.fresh
-    assert begun.run == run
-    assert await store.runs.get(SARAH, run.id) == run
+    assert begun.run == replace(run, branch=begun.run.branch)
+    assert await store.runs.get(SARAH, run.id) == begun.run
 
 
 async def test_with_a_claim_a_run_is_in_progress_at_once_and_its_log_has_begun(talk: Talk, store: Store):
@@ -205,9 +205,15 @@ async def test_runs_are_listed_newest_first_in_pages(talk: Talk, store: Store):
 
 
 async def test_a_page_that_takes_all_has_no_next(talk: Talk, store: Store):
-    await talk.queued(session=None)
+    await talk.queued()
 
     assert (await store.runs.list(SARAH, limit=1)).next is None
+
+
+async def test_a_stateless_run_is_never_listed(talk: Talk, store: Store):
+    await talk.queued(session=None)
+
+    assert (await store.runs.list(SARAH)).runs == ()
 
 
 async def test_runs_are_listed_by_status_agent_and_conversation(talk: Talk, store: Store):
@@ -238,6 +244,16 @@ async def test_cancelling_a_queued_run_ends_it_and_keeps_its_message(talk: Talk,
     await talk.finish(going)
     assert await talk.texts() == ["One", "Two", "Hi!"]
     assert await store.queue.claim(talk.claim(), 10) == []
+
+
+async def test_cancelling_a_run_that_waits_to_be_taken_up_again_keeps_its_message_once(talk: Talk, store: Store):
+    run = await talk.playing("One")
+    await store.queue.release([run])
+
+    cancelled = await store.runs.cancel(SARAH, run.id, "now")
+
+    assert (cancelled.status, cancelled.base_item) == (RunStatus.CANCELLED, None)
+    assert await talk.texts() == ["One"]
 
 
 async def test_cancelling_a_stateless_queued_run_ends_it(talk: Talk, store: Store):

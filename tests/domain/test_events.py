@@ -1,7 +1,7 @@
 """Events on disk: whatever was recorded is read back, from any position."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
@@ -14,6 +14,7 @@ from dragoman.domain.events import (
     Event,
     ItemDone,
     ModelAnswered,
+    ModelFailed,
     Progress,
     Recorded,
     Row,
@@ -27,10 +28,11 @@ from dragoman.domain.events import (
 )
 from dragoman.domain.items import assistant_message, message
 from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, RunStatus
-from dragoman.domain.usage import Usage
+from dragoman.domain.usage import Try, Usage
 from tests.contracts.talk import Talk
 
 USAGE = Usage(2, 10, 5, 15, 3, 1, cost="0.01", models=("a", "b"))
+TRY = Try("e", "m", "failed", "model_unavailable", Usage(1, 3, 0, 3, models=("m",)), 40, estimated=True)
 EVENTS: list[Event] = [
     RunStarted("run_1", "chat", "conv_1", "s"),
     RunStarted("run_1", "chat"),
@@ -41,6 +43,8 @@ EVENTS: list[Event] = [
         "tool_output", {"type": "function_call_output", "call_id": "c", "output": [1, None]}, "chat", "p", failed=True
     ),
     ModelAnswered("chat", "m", 3, 2, USAGE, "resp_1", "p", truncated=True),
+    ModelAnswered("chat", "m", 0, 1, USAGE, endpoint="e", latency_ms=12, tries=(TRY, TRY), first_try=2),
+    ModelFailed("chat", 1, (TRY,), "p", 1024),
     AgentUpdated("Math Tutor", "math_tutor", "chat"),
     Progress("search", "looking", 1, 3, "p"),
     RunResumed(2, "restart", 77),
@@ -98,6 +102,18 @@ others = st.sampled_from([event for event in EVENTS if not isinstance(event, Del
 logs = st.lists(st.tuples(st.integers(1, 2), st.one_of(deltas, deltas, deltas, others))).map(
     lambda steps: [Recorded(sum(gap for gap, _ in steps[: i + 1]), event) for i, (_, event) in enumerate(steps)]
 )
+
+
+def test_what_a_call_used_includes_the_tries_that_gave_no_answer():
+    answered = ModelAnswered("chat", "m", 0, 1, replace(USAGE, cost=None), tries=(TRY, TRY))
+    assert (answered.used.requests, answered.used.input_tokens) == (4, 16)
+    assert ModelFailed("chat", 0, (TRY,)).used == TRY.usage
+
+
+def test_a_field_that_a_later_version_added_is_passed_over():
+    (row,) = pack([Recorded(7, ModelFailed("chat", 0, (TRY,)))])
+    content = {**row.content, "later": 1, "tries": [{**row.content["tries"][0], "later": 1}]}
+    assert unpack(Row(7, row.kind, content)) == [Recorded(7, ModelFailed("chat", 0, (TRY,)))]
 
 
 @given(logs)

@@ -7,6 +7,7 @@ DragomanError
 │   └── IdempotencyMismatch    the key was used with another body
 ├── Conflict                   it makes sense, but not now
 │   ├── ConversationBusy
+│   ├── NameTaken
 │   ├── RunEnded
 │   └── SessionsDisabled
 ├── Unavailable                we cannot take work at the moment; try again
@@ -19,12 +20,13 @@ DragomanError
 │   └── ModelBroken            its answer made no sense or stopped half-way
 ├── BudgetExhausted
 └── RunFailure                 the run itself could not end well
-├── MaxTurnsExceeded
-├── ToolFailed
-├── GuardrailBlocked
-├── Interrupted            the process that played it died
-├── ConversationDeleted
-└── LogFull
+    ├── MaxTurnsExceeded
+    ├── ToolFailed
+    ├── GuardrailBlocked
+    ├── Interrupted            the processes that played it died, too often
+    ├── ReplayDiverged         its agents changed, and its log no longer fits them
+    ├── ConversationDeleted
+    └── LogFull
 """
 
 from typing import ClassVar
@@ -74,6 +76,7 @@ class IdempotencyMismatch(Invalid):
 
 class Conflict(DragomanError):
     code = "conflict"
+    message = "The request does not fit what is going on at the moment."
 
 
 class ConversationBusy(Conflict):
@@ -85,6 +88,11 @@ class ConversationBusy(Conflict):
 class RunEnded(Conflict):
     code = "run_ended"
     message = "The run has already ended."
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+    message = "You already have a conversation of that name."
 
 
 class SessionsDisabled(Conflict):
@@ -165,6 +173,11 @@ class Interrupted(RunFailure):
     code = "interrupted"
     message = "The server stopped while this run was in progress. What it had finished is kept."
     retryable = True
+
+
+class ReplayDiverged(RunFailure):
+    code = "replay_diverged"
+    message = "The agents changed while this run was under way, and it cannot go on with the new ones. What it had finished is kept."
 
 
 class ConversationDeleted(RunFailure):

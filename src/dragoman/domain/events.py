@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dragoman.domain.items import Content
 from dragoman.domain.runs import Run, RunStatus, first_position
-from dragoman.domain.usage import Usage, usage_from
+from dragoman.domain.usage import Try, Usage, total, try_from, usage_from
 
 DeltaKind = Literal["text", "reasoning", "arguments", "refusal"]
 ItemName = Literal[
@@ -69,6 +69,30 @@ class ModelAnswered:
     path: str = ""
     truncated: bool = False
     estimated: bool = False  # the endpoint counted nothing; the usage is a guess
+    endpoint: str = ""
+    latency_ms: int = 0
+    tries: tuple[Try, ...] = ()  # those before it, and why they gave no answer
+    first_try: int = 0  # the number of the first of them
+
+    @property
+    def used(self) -> Usage:
+        """With the tries before it."""
+        return total(tried.usage for tried in self.tries) + self.usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """A model call that gave no answer, after all its tries, or because the run was stopped."""
+
+    agent: str
+    ordinal: int  # the one its answer would have had
+    tries: tuple[Try, ...]
+    path: str = ""
+    first_try: int = 0
+
+    @property
+    def used(self) -> Usage:
+        return total(tried.usage for tried in self.tries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +140,18 @@ class RunFailed:
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
 
 
-Event = RunStarted | Delta | ItemDone | ModelAnswered | AgentUpdated | Progress | RunResumed | RunCompleted | RunFailed
+Event = (
+    RunStarted
+    | Delta
+    | ItemDone
+    | ModelAnswered
+    | ModelFailed
+    | AgentUpdated
+    | Progress
+    | RunResumed
+    | RunCompleted
+    | RunFailed
+)
 
 SHOWN_AT_ONCE = (Delta, Progress)
 TERMINAL = (RunCompleted, RunFailed)
@@ -135,6 +170,11 @@ def started(run: Run) -> Recorded:
     return Recorded(first_position(run.attempt), RunStarted(run.id, run.agent, run.conversation_id, run.session_id))
 
 
+def resumed(run: Run, discard_after: int) -> Recorded:
+    """How the log of a later attempt begins. ``discard_after`` is the position of the last finished step."""
+    return Recorded(first_position(run.attempt), RunResumed(run.attempt, "taken_over", discard_after))
+
+
 # On disk ---------------------------------------------------------------------------------------------------------
 
 VERSION = 1
@@ -143,12 +183,15 @@ _KINDS: dict[str, type[Event]] = {
     "deltas": Delta,
     "item": ItemDone,
     "answer": ModelAnswered,
+    "no_answer": ModelFailed,
     "agent": AgentUpdated,
     "progress": Progress,
     "resumed": RunResumed,
     "completed": RunCompleted,
     "failed": RunFailed,
 }
+UNFINISHED = ("deltas", "progress")
+"""The kinds of rows that finish nothing: a later attempt forgets them where no finished step follows."""
 _NAMES = {event: name for name, event in _KINDS.items()}
 
 
@@ -189,6 +232,8 @@ def unpack(row: Row) -> list[Recorded]:
     event = _KINDS[row.kind]
     if "usage" in content:
         content["usage"] = usage_from(content["usage"])
+    if "tries" in content:
+        content["tries"] = tuple(try_from(tried) for tried in content["tries"])
     if event is RunCompleted:
         content["status"] = RunStatus(content["status"])
     known = {field.name for field in fields(event)}
@@ -219,6 +264,11 @@ def _pack_one(entry: Recorded) -> Row:
     event = entry.event
     content: dict[str, Any] = {"v": VERSION}
     for name in event.__dataclass_fields__:  # shallow: what it holds is frozen or JSON already
-        value = getattr(event, name)
-        content[name] = asdict(value) if isinstance(value, Usage) else value
+        content[name] = _plain(getattr(event, name))
     return Row(entry.position, _NAMES[type(event)], content)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Usage):
+        return asdict(value)
+    return [asdict(tried) for tried in value] if isinstance(value, tuple) else value

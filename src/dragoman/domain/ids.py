@@ -3,11 +3,13 @@
 They are ULIDs in lower case behind a prefix: 48 bits of milliseconds, then the random part.
 """
 
+import re
 import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
+_CONVERSATION_ID = re.compile(rf"conv_[{_ALPHABET}]{{{_LENGTH}}}")
 
 
 def new_id(prefix: str) -> str:
@@ -24,9 +26,18 @@ def conversation_id() -> str:
     return new_id("conv")
 
 
+def branch_id() -> str:
+    return new_id("branch")
+
+
 def item_id() -> str:
     return new_id("item")
 
 
 def request_id() -> str:
     return new_id("req")
+
+
+def is_conversation_id(name: str) -> bool:
+    """Whether this is an id, and not a name that an owner may choose."""
+    return bool(_CONVERSATION_ID.fullmatch(name))

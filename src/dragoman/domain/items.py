@@ -7,11 +7,15 @@ An item's content is the JSON of one Responses item (``message``, ``function_cal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from dragoman.domain.ids import item_id
 
 Content = dict[str, Any]
+ItemStatus = Literal["completed", "incomplete", "blocked", "superseded"]
+
+WITHHELD: frozenset[ItemStatus] = frozenset({"blocked", "superseded"})
+"""Their owner sees them; no model ever does."""
 
 UNANSWERED = "The call was interrupted; whether it took effect is unknown."
 """Stands in for the output of a tool call that has none, so that no history holds an orphan."""
@@ -25,7 +29,7 @@ class Item:
     run_id: str | None
     content: Content
     created_at: datetime
-    status: str = "completed"  # completed | incomplete
+    status: ItemStatus = "completed"
 
     @property
     def kind(self) -> str:
@@ -39,10 +43,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item that has not found its place in a conversation yet; the store chains it to the head."""
+    """An item that has not found its place in a conversation yet; the store chains it to the head of a branch."""
 
     content: Content
-    status: str = "completed"
+    status: ItemStatus = "completed"
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from dragoman.domain.errors import Invalid
 from dragoman.domain.items import Content
 from dragoman.domain.usage import Usage
 
@@ -61,6 +62,7 @@ class RunOptions:
     on_disconnect: OnDisconnect = "continue"
     background: bool = False
     history_limit: int | None = None
+    from_item: str | None = None  # where in the conversation to go on, if not at the head of its current branch
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,12 +85,13 @@ class Run:
     provider: str
     conversation_id: str | None  # None: a stateless run
     session_id: str | None
-    input: tuple[Content, ...]
+    input: tuple[Content, ...]  # empty: it answers again what is there already
     created_at: datetime
     status: RunStatus = RunStatus.QUEUED
     options: RunOptions = field(default_factory=RunOptions)
     context: dict[str, Any] = field(default_factory=dict)
     attempt: int = 0
+    branch: str | None = None  # where it adds its items
     base_item: str | None = None  # the history item this run started from
     trace: str | None = None  # the caller's traceparent
     usage: Usage = field(default_factory=Usage)
@@ -96,3 +99,9 @@ class Run:
     final_output: Any = None
     response_id: str | None = None
     ended_at: datetime | None = None
+
+
+def check_place(run: Run, role: str | None) -> None:
+    """Whether a run can begin behind an item of this role: without a message of its own it answers a user's again."""
+    if not run.input and role != "user":
+        raise Invalid("Without an input, from_item must be a message of the user.", field="from_item")

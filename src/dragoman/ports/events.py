@@ -39,7 +39,7 @@ class EventLog(Protocol):
 
         Whatever belongs to a run that is gone, ended, or being played in another attempt is left out, and the run's id
         is returned: its player must stop. An ``end`` sets the run's status and chains its items to the conversation's
-        head in the same transaction.
+        head in the same transaction, and the model calls that the events tell of enter the usage ledger, each once.
         """
         ...
 

@@ -82,8 +82,9 @@ class RunQueue(Protocol):
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
         """Take queued runs, oldest first, at most one per conversation and none whose conversation has a run unfinished
-        before it. In the same transaction each becomes ``in_progress``, its input becomes items at the conversation's head,
-        and its log begins with ``RunStarted``. ``base_item`` of what comes back is the head before that."""
+        before it. In the same transaction each becomes ``in_progress``. In its first attempt its input becomes items at the
+        conversation's head, ``base_item`` is the head before that, and its log begins with ``RunStarted``; in a later one its
+        log goes on with ``RunResumed``, which discards what was not finished."""
         ...
 
     async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
@@ -94,6 +95,11 @@ class RunQueue(Protocol):
     async def abandoned(self, player: str) -> Sequence[Run]:
         """Unfinished runs that nobody plays: those whose claim is over, and where no other process can be alive, those
         claimed by anyone but ``player``."""
+        ...
+
+    async def release(self, runs: Sequence[Run]) -> None:
+        """Queue runs in progress again, for their next attempt and in their old place. One whose attempt is over meanwhile
+        is left as it is, so of several who release the same run one succeeds."""
         ...
 
     async def waiting(self) -> int:

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dragoman.domain.agents import AgentCard
+from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.events import Event
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content
+from dragoman.domain.journal import Journal
 from dragoman.domain.runs import Run, RunStatus
 from dragoman.ports.realtime import RealtimeChannelFactory
 
@@ -52,6 +54,7 @@ class Turn:
     principal: Principal
     history: Sequence[Content]  # repaired and bounded; without the run's own input
     max_turns: int | None = None
+    journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
 
 
@@ -102,3 +105,12 @@ class Provider(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+@runtime_checkable
+class UsesEndpoints(Protocol):
+    """A provider whose models are at endpoints may say how these are doing."""
+
+    def endpoints(self) -> Mapping[str, EndpointStats]:
+        """By name, at this moment."""
+        ...

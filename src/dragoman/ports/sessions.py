@@ -1,10 +1,10 @@
-"""A conversation's items: the history a turn starts from, and what its owner reads."""
+"""Conversations: the history a turn starts from, and what their owner reads and arranges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dragoman.domain.conversations import Conversation
+from dragoman.domain.conversations import Branch, Change, Comparison, Conversation, ConversationStatus, Search
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Item
 
@@ -16,19 +16,82 @@ class ItemPage:
     has_more: bool  # there are older ones
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    conversations: tuple[Conversation, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPage:
+    branches: tuple[Branch, ...]
+    next: str | None
+
+
 class SessionStore(Protocol):
-    """Every method is one short transaction and sees only the principal's own conversations."""
+    """Every method is one short transaction and sees only the principal's own conversations.
+
+    A conversation is named by its id or by the name its owner gave it; ``NotFound`` if there is none. An item or a branch
+    that is not in it: ``Invalid``, with the name of the argument as the field.
+    """
 
     async def history(self, principal: Principal, item_id: str | None, limit: int) -> Sequence[Item]:
-        """At most ``limit`` items of the branch that ends with ``item_id``, oldest first. Its cost depends on ``limit`` only."""
+        """At most ``limit`` items of the path that ends with ``item_id``, oldest first, without those that are withheld.
+        Its cost depends on ``limit`` only."""
         ...
 
-    async def page(self, principal: Principal, session_id: str, *, limit: int, before: str | None = None) -> ItemPage:
-        """The newest items of a conversation, or those before the item ``before``. ``NotFound`` if there is no such
-        conversation."""
+    async def create(self, conversation: Conversation) -> Conversation:
+        """A conversation without items, whose first branch is ``conversation.branch``. ``NameTaken`` if its owner has one of
+        that name."""
         ...
 
-    async def delete(self, principal: Principal, session_id: str) -> Sequence[str]:
+    async def find(self, principal: Principal, name: str) -> Conversation: ...
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        search: Search | None = None,
+        status: ConversationStatus | None = None,
+        agent: str | None = None,
+        tag: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> ConversationPage:
+        """The principal's conversations, those with the latest message first; ``after`` is the ``next`` of an earlier page,
+        ``Invalid`` if it is not. A search finds a conversation by its title, once it has been given one, and by any message
+        on any branch."""
+        ...
+
+    async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
+        """Change what ``change`` names. Another branch is where new messages go; runs stay on theirs."""
+        ...
+
+    async def page(
+        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+    ) -> ItemPage:
+        """The newest items of a branch, the current one if none is named, or those before the item ``before``. Its cost
+        depends on ``limit`` only."""
+        ...
+
+    async def fork(self, principal: Principal, name: str, at: str) -> Branch:
+        """Begin a branch at an item, or at ``START``, and make it the current one. Nothing is copied."""
+        ...
+
+    async def branches(
+        self, principal: Principal, name: str, *, after: str | None = None, limit: int = 20
+    ) -> BranchPage:
+        """The branches of a conversation, newest first."""
+        ...
+
+    async def compare(
+        self, principal: Principal, name: str, branch: str | None, other: str, *, limit: int
+    ) -> Comparison:
+        """Where two branches part, and at most ``limit`` of the newest items of each since then. Its cost depends on how
+        much they differ."""
+        ...
+
+    async def delete(self, principal: Principal, name: str) -> Sequence[str]:
         """Remove a conversation with its items, runs and logs. Returns the ids of the runs that were unfinished. The name may
-        be used again. ``NotFound`` if there is no such conversation."""
+        be used again."""
         ...

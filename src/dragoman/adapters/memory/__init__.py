@@ -1,10 +1,14 @@
 """The stores in memory: every promise but durability. For tests, trials and servers that shall keep nothing."""
 
+from collections.abc import Mapping
+
 from dragoman.adapters.memory.events import MemoryEvents
+from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
 from dragoman.adapters.memory.sessions import MemorySessions
 from dragoman.adapters.memory.state import State
+from dragoman.adapters.memory.usage import MemoryUsage
 
 __all__ = ["MemoryStore"]
 
@@ -16,6 +20,8 @@ class MemoryStore:
         self.queue = MemoryQueue(state)
         self.events = MemoryEvents(state)
         self.sessions = MemorySessions(state)
+        self.provider_conversations = MemoryProviderConversations(state)
+        self.usage = MemoryUsage(state)
 
     async def start(self) -> None:
         """There is nothing to open."""
@@ -25,3 +31,6 @@ class MemoryStore:
 
     async def check(self) -> str | None:
         return None
+
+    def connections(self) -> Mapping[str, int]:
+        return {}

@@ -34,6 +34,7 @@ class MemoryEvents:
             log = self.state.logs[run.id]
             last = log[-1].position if log else -1
             log.extend(row for row in rows if row.position > last)
+            self.state.charge(run, append.events)
             if append.end is not None:
                 self._end(run, append.end)
         return frozenset(lost)
@@ -55,7 +56,7 @@ class MemoryEvents:
         return result
 
     def _end(self, run: Run, end: End) -> None:
-        self.state.chain(run.conversation_id, run.id, end.items)
+        self.state.chain(run, end.items)
         self.state.put(
             replace(
                 run,

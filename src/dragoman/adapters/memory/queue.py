@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dragoman.adapters.memory.state import State, encoded, place
-from dragoman.domain.events import started
+from dragoman.domain.events import UNFINISHED, resumed, started
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
 
@@ -39,14 +39,24 @@ class MemoryQueue:
         gone = (id for id, claim in claims if claim.player != player or claim.until < now)
         return sorted((self.state.runs[id] for id in gone), key=place)
 
+    async def release(self, runs: Sequence[Run]) -> None:
+        for given in runs:
+            run = self.state.runs.get(given.id)
+            if run and run.attempt == given.attempt and run.status is RunStatus.IN_PROGRESS:
+                self.state.put(replace(run, status=RunStatus.QUEUED, attempt=run.attempt + 1))
+
     async def waiting(self) -> int:
         return sum(self.state.runs[run_id].status is RunStatus.QUEUED for run_id in self.state.unfinished)
 
 
 def take(state: State, run: Run, claim: Claim) -> Run:
-    """Make a queued run the claimant's: its input enters the conversation, its log begins."""
-    run = replace(run, status=RunStatus.IN_PROGRESS, base_item=state.enter(run))
+    """Make a queued run the claimant's: its input enters the conversation and its log begins, or its log goes on."""
+    if run.attempt == 0:
+        run = replace(run, base_item=state.enter(run))
+    run = replace(run, status=RunStatus.IN_PROGRESS)
+    log = state.logs[run.id]
+    finished = (row.position for row in reversed(log) if row.kind not in UNFINISHED)
+    log.extend(encoded([resumed(run, next(finished, -1)) if run.attempt else started(run)]))
     state.put(run)
     state.claims[run.id] = claim
-    state.logs[run.id].extend(encoded([started(run)]))
     return run

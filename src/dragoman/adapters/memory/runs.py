@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from dragoman.adapters.memory.queue import take
 from dragoman.adapters.memory.state import BoundKey, State, encoded
-from dragoman.domain.conversations import Conversation, title_from
-from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, RunEnded
+from dragoman.domain.conversations import START, Conversation, title_from
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.events import Recorded, RunCompleted
 from dragoman.domain.identity import Principal
-from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
+from dragoman.domain.ids import branch_id, is_conversation_id
+from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place, first_position
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
 MICROSECOND = timedelta(microseconds=1)
@@ -54,6 +55,7 @@ class MemoryRuns:
                 run
                 for run in self.state.runs.values()
                 if (run.tenant, run.owner) == (principal.tenant, principal.user)
+                and run.conversation_id is not None
                 and status in (None, run.status)
                 and agent in (None, run.agent)
                 and conversation_id in (None, run.conversation_id)
@@ -83,34 +85,51 @@ class MemoryRuns:
             raise IdempotencyMismatch
         return self.state.runs[bound.run_id]
 
-    def _enter(self, run: Run, session_id: str) -> tuple[Run, bool]:
-        """The run in the conversation of its name, made if need be, and whether nothing is before it there."""
-        state, name = self.state, (run.tenant, run.owner, session_id)
-        if name not in state.conversations:
-            assert run.conversation_id is not None
-            state.conversations[name] = Conversation(
-                id=run.conversation_id,
-                tenant=run.tenant,
-                owner=run.owner,
-                key=session_id,
-                agent=run.agent,
-                head=None,
-                created_at=run.created_at,
-                last_message_at=run.created_at,
-                title=title_from(run.input),
-            )
-            state.names[run.conversation_id] = name
-            state.items[run.conversation_id] = {}
-            return run, True
-        conversation = state.conversations[name]
+    def _enter(self, run: Run, name: str) -> tuple[Run, bool]:
+        """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
+        state = self.state
+        conversation = self._found(run, name) or _begun_by(run, name)
         unfinished = state.unfinished_in(conversation.id)
         if unfinished and run.options.on_busy == "reject":
             raise ConversationBusy
-        state.conversations[name] = replace(conversation, last_message_at=run.created_at)
-        run = replace(run, conversation_id=conversation.id)
+        if (at := run.options.from_item) is not None:
+            item = state.item_at(conversation.id, at, field="from_item")
+            check_place(run, item.role if item else None)
+        if conversation.id not in state.conversations:
+            state.keep(conversation)
+        state.conversations[conversation.id] = replace(
+            conversation,
+            status="active",
+            title=conversation.title or title_from(run.input),
+            agent=conversation.agent or run.agent,
+            updated_at=run.created_at,
+            last_message_at=run.created_at,
+        )
+        branch = conversation.branch if at is None else self._branch_at(conversation, at, run.created_at)
+        run = replace(run, conversation_id=conversation.id, session_id=conversation.key, branch=branch)
         if unfinished:  # it came after these, whatever the clocks of two machines say
             run = replace(run, created_at=max(run.created_at, unfinished[-1].created_at + MICROSECOND))
         return run, not unfinished
+
+    def _found(self, run: Run, name: str) -> Conversation | None:
+        try:
+            return self.state.conversation(Principal(run.owner, run.tenant), name)
+        except NotFound:
+            if is_conversation_id(name):
+                raise
+            return None
+
+    def _branch_at(self, conversation: Conversation, at: str, now: datetime) -> str:
+        """The branch that ends at a place, if it is idle, else a new one. From now on it is the current one."""
+        head = None if at == START else at
+        busy = {run.branch for run in self.state.unfinished_in(conversation.id)}
+        branches = self.state.branches[conversation.id].values()
+        idle = [branch.id for branch in branches if branch.head == head and branch.id not in busy]
+        branch = conversation.branch if conversation.branch in idle else min(idle, default=None)
+        if branch is None:
+            return self.state.begin_branch(conversation.id, branch_id(), head, now).id
+        self.state.switch(conversation.id, branch)
+        return branch
 
     def _end_unplayed(self, run: Run) -> Run:
         """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
@@ -118,7 +137,24 @@ class MemoryRuns:
         position = log[-1].position + 1 if log else first_position(run.attempt)
         completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
         log.extend(encoded([Recorded(position, completed)]))
-        base_item = self.state.enter(run) if run.status is RunStatus.QUEUED else run.base_item
+        entered = run.attempt > 0 or run.status is not RunStatus.QUEUED
+        base_item = run.base_item if entered else self.state.enter(run)
         run = replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=datetime.now(UTC))
         self.state.put(run)
         return run
+
+
+def _begun_by(run: Run, key: str) -> Conversation:
+    assert run.conversation_id is not None
+    return Conversation(
+        id=run.conversation_id,
+        tenant=run.tenant,
+        owner=run.owner,
+        key=key,
+        agent=run.agent,
+        branch=branch_id(),
+        head=None,
+        created_at=run.created_at,
+        updated_at=run.created_at,
+        last_message_at=run.created_at,
+    )

@@ -1,14 +1,29 @@
-"""A conversation's items in memory."""
+"""Conversations in memory, as their owner and their next turn read them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from itertools import islice, takewhile
 
 from dragoman.adapters.memory.state import State
-from dragoman.domain.conversations import Conversation
-from dragoman.domain.errors import Invalid, NotFound
+from dragoman.domain.conversations import (
+    START,
+    Branch,
+    Change,
+    Comparison,
+    Conversation,
+    ConversationStatus,
+    Search,
+    bookmark,
+    place_of,
+    preview_of,
+    words_of,
+)
+from dragoman.domain.errors import Invalid, NameTaken
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Item
-from dragoman.ports.sessions import ItemPage
+from dragoman.domain.ids import branch_id
+from dragoman.domain.items import WITHHELD, Item
+from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +33,114 @@ class MemorySessions:
     state: State
 
     async def history(self, principal: Principal, item_id: str | None, limit: int) -> Sequence[Item]:
-        conversation_id = self.state.places.get(item_id or "")
-        if conversation_id is None or self.state.names[conversation_id][:2] != (principal.tenant, principal.user):
+        conversation = self.state.conversations.get(self.state.places.get(item_id or "", ""))
+        if conversation is None or (conversation.tenant, conversation.owner) != (principal.tenant, principal.user):
             return ()
-        return self._branch(conversation_id, item_id, limit)
+        shown = (item for item in self._path(conversation.id, item_id) if item.status not in WITHHELD)
+        return _oldest_first(shown, limit)
 
-    async def page(self, principal: Principal, session_id: str, *, limit: int, before: str | None = None) -> ItemPage:
-        conversation = self._find(principal, session_id)
-        newest = conversation.head
+    async def create(self, conversation: Conversation) -> Conversation:
+        if (conversation.tenant, conversation.owner, conversation.key) in self.state.names:
+            raise NameTaken
+        self.state.keep(conversation)
+        if conversation.title:
+            self.state.titles[conversation.id] = words_of(conversation.title)
+        return conversation
+
+    async def find(self, principal: Principal, name: str) -> Conversation:
+        return self.state.conversation(principal, name)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        search: Search | None = None,
+        status: ConversationStatus | None = None,
+        agent: str | None = None,
+        tag: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> ConversationPage:
+        found = [
+            conversation
+            for conversation in self.state.conversations.values()
+            if (conversation.tenant, conversation.owner) == (principal.tenant, principal.user)
+            and status in (None, conversation.status)
+            and agent in (None, conversation.agent)
+            and (tag is None or tag in conversation.tags)
+            and (search is None or self._finds(search, conversation))
+        ]
+        if after is not None:
+            place = place_of(after)
+            found = [conversation for conversation in found if _recent(conversation) < place]
+        found.sort(key=_recent, reverse=True)
+        page = tuple(self.state.conversation(principal, conversation.id) for conversation in found[:limit])
+        return ConversationPage(page, next=bookmark(page[-1]) if len(found) > limit else None)
+
+    async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
+        conversation = self.state.conversation(principal, name)
+        self._branch(conversation, change.branch, field="branch")
+        given = {field.name: value for field in fields(change) if (value := getattr(change, field.name)) is not None}
+        self.state.conversations[conversation.id] = replace(conversation, updated_at=datetime.now(UTC), **given)
+        if change.title is not None:
+            self.state.titles[conversation.id] = words_of(change.title)
+        return self.state.conversation(principal, conversation.id)
+
+    async def page(
+        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+    ) -> ItemPage:
+        conversation = self.state.conversation(principal, name)
+        newest = self._branch(conversation, branch, field="branch").head
         if before is not None:
             item = self.state.items[conversation.id].get(before)
             if item is None:
                 raise Invalid("There is no such item in this conversation.", field="before")
             newest = item.parent
-        items = self._branch(conversation.id, newest, limit)
+        items = _oldest_first(self._path(conversation.id, newest), limit)
         return ItemPage(conversation, items, has_more=bool(items) and items[0].parent is not None)
 
-    async def delete(self, principal: Principal, session_id: str) -> Sequence[str]:
-        state, conversation = self.state, self._find(principal, session_id)
-        del state.conversations[state.names.pop(conversation.id)]
+    async def fork(self, principal: Principal, name: str, at: str) -> Branch:
+        conversation = self.state.conversation(principal, name)
+        self.state.item_at(conversation.id, at, field="at")
+        head = None if at == START else at
+        branch = self.state.begin_branch(conversation.id, branch_id(), head, datetime.now(UTC))
+        return self._shown(branch)
+
+    async def branches(
+        self, principal: Principal, name: str, *, after: str | None = None, limit: int = 20
+    ) -> BranchPage:
+        conversation = self.state.conversation(principal, name)
+        branches = self.state.branches[conversation.id].values()
+        found = sorted((b for b in branches if after is None or b.id < after), key=lambda b: b.id, reverse=True)
+        page = tuple(self._shown(branch) for branch in found[:limit])
+        return BranchPage(page, next=page[-1].id if len(found) > limit else None)
+
+    async def compare(
+        self, principal: Principal, name: str, branch: str | None, other: str, *, limit: int
+    ) -> Comparison:
+        conversation = self.state.conversation(principal, name)
+        one = self._branch(conversation, branch, field="branch")
+        two = self._branch(conversation, other, field="other")
+        shared = {item.id for item in self._path(conversation.id, two.head)}
+        common = next((item for item in self._path(conversation.id, one.head) if item.id in shared), None)
+
+        def since(head: str | None) -> Iterator[Item]:
+            return takewhile(lambda item: item != common, self._path(conversation.id, head))
+
+        return Comparison(
+            common=common,
+            branch=one.id,
+            items=_oldest_first(since(one.head), limit),
+            other=two.id,
+            other_items=_oldest_first(since(two.head), limit),
+        )
+
+    async def delete(self, principal: Principal, name: str) -> Sequence[str]:
+        state, conversation = self.state, self.state.conversation(principal, name)
+        del state.conversations[conversation.id], state.branches[conversation.id], state.words[conversation.id]
+        state.titles.pop(conversation.id, None)
+        if conversation.key is not None:
+            del state.names[conversation.tenant, conversation.owner, conversation.key]
         for item_id in state.items.pop(conversation.id):
             del state.places[item_id]
         gone = {run.id for run in state.runs.values() if run.conversation_id == conversation.id}
@@ -49,20 +153,38 @@ class MemorySessions:
         state.unfinished -= gone
         for key in [key for key, bound in state.keys.items() if bound.run_id in gone]:
             del state.keys[key]
+        for charged, charge in state.ledger.items():
+            if charge.conversation_id == conversation.id:
+                state.ledger[charged] = replace(charge, conversation_id=None)
         return unfinished
 
-    def _find(self, principal: Principal, session_id: str) -> Conversation:
-        conversation = self.state.conversations.get((principal.tenant, principal.user, session_id))
-        if conversation is None:
-            raise NotFound("session", session_id)
-        return conversation
-
-    def _branch(self, conversation_id: str, item_id: str | None, limit: int) -> tuple[Item, ...]:
-        """At most ``limit`` items from the root's side down to ``item_id``."""
-        items = self.state.items[conversation_id]
-        branch: list[Item] = []
-        while item_id is not None and len(branch) < limit:
-            item = items[item_id]
-            branch.append(item)
+    def _path(self, conversation_id: str, item_id: str | None) -> Iterator[Item]:
+        """From an item up to the root."""
+        while item_id is not None:
+            item = self.state.items[conversation_id][item_id]
+            yield item
             item_id = item.parent
-        return tuple(reversed(branch))
+
+    def _branch(self, conversation: Conversation, branch: str | None, *, field: str) -> Branch:
+        found = self.state.branches[conversation.id].get(branch or conversation.branch)
+        if found is None:
+            raise Invalid("There is no such branch in this conversation.", field=field)
+        return found
+
+    def _shown(self, branch: Branch) -> Branch:
+        """With what was said last on it."""
+        said = (item.content for item in self._path(branch.conversation_id, branch.head) if item.kind == "message")
+        current = self.state.conversations[branch.conversation_id].branch == branch.id
+        return replace(branch, preview=preview_of(next(said, {})), current=current)
+
+    def _finds(self, search: Search, conversation: Conversation) -> bool:
+        title = self.state.titles.get(conversation.id, ())
+        return any(search.finds(words) for words in (title, *self.state.words[conversation.id]))
+
+
+def _recent(conversation: Conversation) -> tuple[datetime, str]:
+    return conversation.last_message_at, conversation.id
+
+
+def _oldest_first(newest_first: Iterator[Item], limit: int) -> tuple[Item, ...]:
+    return tuple(reversed([*islice(newest_first, limit)]))

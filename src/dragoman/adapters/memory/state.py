@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 
 import orjson
 
-from dragoman.domain.conversations import Conversation
-from dragoman.domain.errors import NotFound
+from dragoman.domain.conversations import START, Branch, Conversation, findable
+from dragoman.domain.errors import Invalid, NotFound
 from dragoman.domain.events import Recorded, Row, pack, unpack
 from dragoman.domain.identity import Principal
+from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import Item, NewItem
+from dragoman.domain.ledger import Entry, entries
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
 
@@ -41,10 +43,25 @@ class BoundKey:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An entry of the ledger, with whose it is. It outlives its run."""
+
+    entry: Entry
+    run_id: str
+    tenant: str
+    owner: str
+    conversation_id: str | None
+    at: datetime
+
+
 @dataclass(slots=True)
 class State:
-    conversations: dict[tuple[str, str, str], Conversation] = field(default_factory=dict)  # by tenant, owner, name
-    names: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # by conversation
+    conversations: dict[str, Conversation] = field(default_factory=dict)  # their heads are those of their branches
+    names: dict[tuple[str, str, str], str] = field(default_factory=dict)  # conversations by tenant, owner, name
+    branches: dict[str, dict[str, Branch]] = field(default_factory=dict)  # by conversation
+    words: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)  # of the messages, by conversation
+    titles: dict[str, tuple[str, ...]] = field(default_factory=dict)  # words of those that were given
     items: dict[str, dict[str, Item]] = field(default_factory=dict)  # by conversation
     places: dict[str, str] = field(default_factory=dict)  # the conversation of an item
     runs: dict[str, Run] = field(default_factory=dict)
@@ -53,12 +70,47 @@ class State:
     marks: dict[str, CancelMode] = field(default_factory=dict)  # how runs in progress were asked to stop
     logs: dict[str, list[StoredRow]] = field(default_factory=dict)
     keys: dict[tuple[str, str, str, str], BoundKey] = field(default_factory=dict)  # by tenant, owner, route, key
+    ledger: dict[tuple[str, str, int, int], Charge] = field(default_factory=dict)  # by run, path, ordinal, try
 
     def run(self, principal: Principal, run_id: str) -> Run:
         run = self.runs.get(run_id)
         if run is None or (run.tenant, run.owner) != (principal.tenant, principal.user):
             raise NotFound("run", run_id)
         return run
+
+    def conversation(self, principal: Principal, name: str) -> Conversation:
+        """A conversation by its id, or by the name its owner gave it."""
+        by_id = is_conversation_id(name)
+        found = self.conversations.get(name if by_id else self.names.get((principal.tenant, principal.user, name), ""))
+        if found is None or (found.tenant, found.owner) != (principal.tenant, principal.user):
+            raise NotFound("conversation", name)
+        return replace(found, head=self.branches[found.id][found.branch].head)
+
+    def keep(self, conversation: Conversation) -> None:
+        """A new conversation, with its first branch."""
+        self.conversations[conversation.id] = conversation
+        if conversation.key is not None:
+            self.names[conversation.tenant, conversation.owner, conversation.key] = conversation.id
+        self.branches[conversation.id] = {}
+        self.items[conversation.id] = {}
+        self.words[conversation.id] = []
+        self.begin_branch(conversation.id, conversation.branch, None, conversation.created_at)
+
+    def begin_branch(self, conversation_id: str, id: str, head: str | None, at: datetime) -> Branch:
+        """A new branch of a conversation, from now on its current one."""
+        branch = self.branches[conversation_id][id] = Branch(id, conversation_id, head, at)
+        self.switch(conversation_id, id)
+        return branch
+
+    def switch(self, conversation_id: str, branch: str) -> None:
+        self.conversations[conversation_id] = replace(self.conversations[conversation_id], branch=branch)
+
+    def item_at(self, conversation_id: str, place: str, *, field: str) -> Item | None:
+        """The item at a place; none at the start."""
+        item = self.items.get(conversation_id, {}).get(place)
+        if item is None and place != START:
+            raise Invalid("There is no such item in this conversation.", field=field)
+        return item
 
     def unfinished_in(self, conversation_id: str | None) -> list[Run]:
         """Unfinished runs of a conversation, in the order in which they are played."""
@@ -77,26 +129,36 @@ class State:
             self.claims.pop(run.id, None)
             self.marks.pop(run.id, None)
 
-    def chain(self, conversation_id: str | None, run_id: str, items: Sequence[NewItem]) -> str | None:
-        """Chain items to the head of a conversation. Returns the head before."""
-        if conversation_id is None:
-            return None
-        name = self.names[conversation_id]
-        conversation = self.conversations[name]
+    def charge(self, run: Run, recorded: Sequence[Recorded]) -> None:
+        """Enter the model calls that these events of a run tell of, unless they are there."""
         now = datetime.now(UTC)
-        head = conversation.head
+        for entry in entries(recorded):
+            charge = Charge(entry, run.id, run.tenant, run.owner, run.conversation_id, now)
+            self.ledger.setdefault((run.id, *entry.key), charge)
+
+    def chain(self, run: Run, items: Sequence[NewItem]) -> str | None:
+        """Chain items to the head of a run's branch. Returns the head before."""
+        if run.conversation_id is None:
+            return None
+        assert run.branch is not None
+        branch = self.branches[run.conversation_id][run.branch]
+        now = datetime.now(UTC)
+        head = branch.head
         for new in items:
-            item = Item(new.id, conversation_id, head, run_id, new.content, now, new.status)
-            self.items[conversation_id][item.id] = item
-            self.places[item.id] = conversation_id
+            item = Item(new.id, run.conversation_id, head, run.id, new.content, now, new.status)
+            self.items[run.conversation_id][item.id] = item
+            self.places[item.id] = run.conversation_id
+            self.words[run.conversation_id].append(findable(item.content))
             head = item.id
         if items:
-            self.conversations[name] = replace(conversation, head=head, last_message_at=now)
-        return conversation.head
+            self.branches[run.conversation_id][branch.id] = replace(branch, head=head)
+            conversation = self.conversations[run.conversation_id]
+            self.conversations[conversation.id] = replace(conversation, updated_at=now, last_message_at=now)
+        return branch.head
 
     def enter(self, run: Run) -> str | None:
         """The input of a run becomes items of its conversation. Returns the head before."""
-        return self.chain(run.conversation_id, run.id, [NewItem(content) for content in run.input])
+        return self.chain(run, [NewItem(content) for content in run.input])
 
 
 def place(run: Run) -> tuple[datetime, str]:

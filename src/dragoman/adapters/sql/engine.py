@@ -9,7 +9,7 @@ where there is one writer anyway, the engine drops that.
 import functools
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -19,6 +19,7 @@ Statement = tuple[str, Params | Sequence[Params]]
 """SQL and its parameters. A sequence of parameters: once for each, and what comes back are the rows of all."""
 Rows = Sequence[tuple[Any, ...]]
 Script = Generator[Statement, Rows, T]
+Dialect = Literal["sqlite", "postgresql"]
 
 
 _ANSWERS = re.compile(r"\s*(SELECT|WITH)\b|.*\bRETURNING\b", re.IGNORECASE | re.DOTALL)
@@ -35,6 +36,11 @@ class Engine(Protocol):
     beginning when nothing of it has happened: after a deadlock, on a connection that was lost."""
 
     @property
+    def dialect(self) -> Dialect:
+        """Whose SQL it speaks, for the little that the two do not have in common."""
+        ...
+
+    @property
     def alone(self) -> bool:
         """Whether this process is the only one that plays runs on this database."""
         ...
@@ -45,6 +51,10 @@ class Engine(Protocol):
 
     async def check(self) -> str | None:
         """``None`` when it can be written to, else what is wrong, for the operator."""
+        ...
+
+    def connections(self) -> Mapping[str, int]:
+        """How many connections are in use at this moment, and how many scripts wait for one. Empty without a pool."""
         ...
 
     async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:

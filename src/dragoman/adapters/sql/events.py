@@ -8,6 +8,7 @@ import orjson
 from dragoman.adapters.sql.engine import Engine, Params, Script
 from dragoman.adapters.sql.items import Addition, chain
 from dragoman.adapters.sql.rows import dumps, dumps_or_null, now
+from dragoman.adapters.sql.usage import Payer, charge
 from dragoman.domain.events import Recorded, Row, pack, unpack
 from dragoman.domain.identity import Principal
 from dragoman.domain.runs import NEXT, RunStatus
@@ -21,7 +22,7 @@ ON CONFLICT (run_id, position) DO NOTHING
 
 # A mere check could be overtaken by another player's claim; the lock cannot.
 FENCE = """
-SELECT id, attempt, conversation_id FROM runs
+SELECT id, attempt, branch, conversation_id, tenant, owner FROM runs
 WHERE id = :run_id AND attempt = :attempt AND status = 'in_progress' FOR SHARE
 """
 
@@ -67,22 +68,25 @@ def record(logs: Mapping[str, Sequence[Recorded]]) -> Script[None]:
 def _append(batch: Sequence[Append]) -> Script[frozenset[str]]:
     wanted = sorted((append.run_id, append.attempt) for append in batch)  # two batches never lock in opposite orders
     rows = yield FENCE, [{"run_id": run_id, "attempt": attempt} for run_id, attempt in wanted]
-    held = {(run_id, attempt): conversation_id for run_id, attempt, conversation_id in rows}
+    held = {(run_id, attempt): Payer(*whose) for run_id, attempt, _, *whose in rows}
     kept = [append for append in batch if (append.run_id, append.attempt) in held]
     if kept:
         yield from record({append.run_id: append.events for append in kept})
-    ends = [(append.run_id, held[append.run_id, append.attempt], append.end) for append in kept if append.end]
+        yield from charge([(append.run_id, held[append.run_id, append.attempt], append.events) for append in kept])
+    ends = {append.run_id: append.end for append in kept if append.end}
     if ends:
-        yield from _end(ends)
+        yield from _end(
+            ends, {run_id: (conversation, branch) for run_id, _, branch, conversation, *_ in rows if branch}
+        )
     return frozenset(append.run_id for append in batch if (append.run_id, append.attempt) not in held)
 
 
-def _end(ends: Sequence[tuple[str, str | None, End]]) -> Script[None]:
-    """Set the status of runs and chain what they add to their conversations."""
+def _end(ends: Mapping[str, End], places: Mapping[str, tuple[str, str]]) -> Script[None]:
+    """Set the status of runs and chain what they add to their branches; ``places`` has conversation and branch of each."""
     at = now()
-    yield END, [_ended(run_id, end, at) for run_id, _, end in ends]
+    yield END, [_ended(run_id, end, at) for run_id, end in ends.items()]
     yield from chain(
-        [Addition(conversation_id, run_id, end.items) for run_id, conversation_id, end in ends if conversation_id], at
+        [Addition(*places[run_id], run_id, end.items) for run_id, end in ends.items() if run_id in places], at
     )
 
 

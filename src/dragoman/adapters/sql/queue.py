@@ -7,7 +7,7 @@ from dragoman.adapters.sql.engine import Engine, Script
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import Addition, chain
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
-from dragoman.domain.events import started
+from dragoman.domain.events import Recorded, resumed, started
 from dragoman.domain.items import NewItem
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
@@ -40,6 +40,15 @@ RENEW = """
 UPDATE runs SET lease_until = :until WHERE id = :id AND player = :player AND status = 'in_progress' RETURNING id, cancel
 """
 
+RELEASE = """
+UPDATE runs SET status = 'queued', attempt = attempt + 1, player = NULL, lease_until = NULL
+WHERE id = :id AND attempt = :attempt AND status = 'in_progress'
+"""
+
+FINISHED = """
+SELECT max(position) FROM events WHERE run_id = :id AND kind NOT IN ('deltas', 'progress')
+"""
+
 WAITING = "SELECT count(*) FROM runs WHERE status = 'queued'"
 
 
@@ -58,29 +67,44 @@ class SqlQueue:
     async def abandoned(self, player: str) -> Sequence[Run]:
         return await self.engine.read(_abandoned, player, self.engine.alone)
 
+    async def release(self, runs: Sequence[Run]) -> None:
+        if runs:
+            await self.engine.write(_release, runs)
+
     async def waiting(self) -> int:
         return await self.engine.read(_waiting)
 
 
 def take(runs: Sequence[Run], claim: Claim) -> Script[list[Run]]:
-    """Make queued runs the claimant's: their input enters the conversations, their logs begin."""
-    heads = yield from chain([entering(run) for run in runs if run.conversation_id is not None], now())
+    """Make queued runs the claimant's: their input enters the conversations and their logs begin, or their logs go on."""
+    entered = [entering(run) for run in runs if run.conversation_id is not None and run.attempt == 0]
+    heads = yield from chain(entered, now())
     taken = [
-        replace(run, status=RunStatus.IN_PROGRESS, base_item=heads.get(run.conversation_id or "")) for run in runs
+        replace(run, status=RunStatus.IN_PROGRESS, base_item=heads.get(run.conversation_id or "", run.base_item))
+        for run in runs
     ]
     until = micros(claim.until)
     yield (
         TAKE,
         [{"id": run.id, "player": claim.player, "until": until, "base_item": run.base_item} for run in taken],
     )
-    yield from record({run.id: [started(run)] for run in taken})
+    logs: dict[str, list[Recorded]] = {}
+    for run in taken:
+        logs[run.id] = [(yield from _resumed(run)) if run.attempt else started(run)]
+    yield from record(logs)
     return taken
+
+
+def _resumed(run: Run) -> Script[Recorded]:
+    rows = yield FINISHED, {"id": run.id}
+    return resumed(run, -1 if rows[0][0] is None else rows[0][0])
 
 
 def entering(run: Run) -> Addition:
     """The input of a run as what it adds to its conversation."""
     assert run.conversation_id is not None
-    return Addition(run.conversation_id, run.id, [NewItem(content) for content in run.input])
+    assert run.branch is not None
+    return Addition(run.conversation_id, run.branch, run.id, [NewItem(content) for content in run.input])
 
 
 def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
@@ -99,6 +123,10 @@ def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, Cancel
 def _abandoned(player: str, alone: bool) -> Script[Sequence[Run]]:
     rows = yield ABANDONED, {"player": player, "alone": int(alone), "now": now()}
     return [run_from(row) for row in rows]
+
+
+def _release(runs: Sequence[Run]) -> Script[None]:
+    yield RELEASE, [{"id": run.id, "attempt": run.attempt} for run in sorted(runs, key=lambda run: run.id)]
 
 
 def _waiting() -> Script[int]:

@@ -6,14 +6,15 @@ from typing import Any
 
 import orjson
 
-from dragoman.domain.conversations import Conversation
+from dragoman.domain.conversations import Branch, Conversation
 from dragoman.domain.items import Item
 from dragoman.domain.runs import Run, RunError, RunOptions, RunStatus
 from dragoman.domain.usage import usage_from
 
 # A field of these nouns has a column of its name; a query names them in this order.
 _CONVERSATION, _RUN = (tuple(field.name for field in fields(noun)) for noun in (Conversation, Run))
-CONVERSATION, RUN = ", ".join(_CONVERSATION), ", ".join(_RUN)
+RUN = ", ".join(_RUN)
+CONVERSATION = ", ".join("branches.head" if name == "head" else f"conversations.{name}" for name in _CONVERSATION)
 ITEM = "id, conversation_id, parent, run_id, content, created_at, status"
 
 Row = tuple[Any, ...]
@@ -57,6 +58,7 @@ def run_params(run: Run) -> dict[str, Any]:
         "options": dumps(run.options),
         "context": dumps(run.context),
         "attempt": run.attempt,
+        "branch": run.branch,
         "trace": run.trace,
         "usage": dumps(run.usage),
     }
@@ -81,11 +83,34 @@ def run_from(row: Row) -> Run:
 def conversation_from(row: Row) -> Conversation:
     values = dict(zip(_CONVERSATION, row, strict=True))
     values |= {
-        "created_at": moment(values["created_at"]),
-        "last_message_at": moment(values["last_message_at"]),
+        **{name: moment(values[name]) for name in ("created_at", "updated_at", "last_message_at")},
+        "tags": tuple(orjson.loads(values["tags"])),
         "metadata": orjson.loads(values["metadata"]),
     }
     return Conversation(**values)
+
+
+def conversation_params(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "tenant": conversation.tenant,
+        "owner": conversation.owner,
+        "key": conversation.key,
+        "title": conversation.title,
+        "agent": conversation.agent,
+        "tags": dumps(conversation.tags),
+        "metadata": dumps(conversation.metadata),
+        "status": conversation.status,
+        "branch": conversation.branch,
+        "created_at": micros(conversation.created_at),
+        "updated_at": micros(conversation.updated_at),
+        "last_message_at": micros(conversation.last_message_at),
+    }
+
+
+def branch_from_row(row: Row) -> Branch:
+    id, conversation_id, head, created_at = row
+    return Branch(id, conversation_id, head, moment(created_at))
 
 
 def item_from(row: Row) -> Item:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from dragoman.adapters.sql.branches import begin_branch, branch_from
 from dragoman.adapters.sql.engine import Engine, Script
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import chain
@@ -12,6 +13,7 @@ from dragoman.domain.conversations import title_from
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.events import Recorded, RunCompleted
 from dragoman.domain.identity import Principal
+from dragoman.domain.ids import branch_id, is_conversation_id
 from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
@@ -32,12 +34,22 @@ WHERE tenant = :tenant AND owner = :owner AND route = :route AND key = :key
 
 # The update is the lock under which requests to one conversation take turns.
 ENTER = """
-INSERT INTO conversations (id, tenant, owner, key, title, agent, metadata, status, last_seq,
+INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, branch, last_seq,
   created_at, updated_at, last_message_at)
-VALUES (:id, :tenant, :owner, :key, :title, :agent, '{}', 'active', 0, :now, :now, :now)
+VALUES (:id, :tenant, :owner, :key, :title, :agent, '[]', '{}', 'active', :branch, 0, :now, :now, :now)
 ON CONFLICT (tenant, owner, key)
-DO UPDATE SET status = 'active', updated_at = excluded.updated_at, last_message_at = excluded.last_message_at
-RETURNING id
+DO UPDATE SET status = 'active', updated_at = excluded.updated_at, last_message_at = excluded.last_message_at,
+  title = CASE WHEN conversations.title = '' THEN excluded.title ELSE conversations.title END,
+  agent = CASE WHEN conversations.agent = '' THEN excluded.agent ELSE conversations.agent END
+RETURNING id, key, branch
+"""
+
+ENTER_BY_ID = """
+UPDATE conversations SET status = 'active', updated_at = :now, last_message_at = :now,
+  title = CASE WHEN title = '' THEN :title ELSE title END,
+  agent = CASE WHEN agent = '' THEN :agent ELSE agent END
+WHERE id = :key AND tenant = :tenant AND owner = :owner
+RETURNING id, key, branch
 """
 
 NEWEST_UNFINISHED = """
@@ -47,9 +59,9 @@ WHERE conversation_id = :conversation_id AND status IN ('queued', 'in_progress',
 
 INSERT = """
 INSERT INTO runs (id, tenant, owner, agent, provider, conversation_id, session_id, input, created_at, status, options,
-  context, attempt, trace, usage)
+  context, attempt, branch, trace, usage)
 VALUES (:id, :tenant, :owner, :agent, :provider, :conversation_id, :session_id, :input, :created_at, :status, :options,
-  :context, :attempt, :trace, :usage)
+  :context, :attempt, :branch, :trace, :usage)
 """
 
 GET = f"SELECT {RUN} FROM runs WHERE id = :id AND tenant = :tenant AND owner = :owner"  # noqa: S608 - constants
@@ -57,7 +69,7 @@ GET_LOCKED = f"{GET} FOR UPDATE"
 
 LIST = f"""
 SELECT {RUN} FROM runs
-WHERE tenant = :tenant AND owner = :owner AND id < :after
+WHERE tenant = :tenant AND owner = :owner AND id < :after AND conversation_id IS NOT NULL
   AND (CAST(:status AS TEXT) IS NULL OR status = :status)
   AND (CAST(:agent AS TEXT) IS NULL OR agent = :agent)
   AND (CAST(:conversation_id AS TEXT) IS NULL OR conversation_id = :conversation_id)
@@ -146,9 +158,12 @@ def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:
 
 
 def _enter(run: Run) -> Script[tuple[Run, bool]]:
-    """The run in the conversation of its name, made if need be, and whether nothing is before it there."""
+    """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
+    assert run.session_id is not None
+    new_branch = branch_id()
+    by_id = is_conversation_id(run.session_id)
     rows = yield (
-        ENTER,
+        ENTER_BY_ID if by_id else ENTER,
         {
             "id": run.conversation_id,
             "tenant": run.tenant,
@@ -156,20 +171,27 @@ def _enter(run: Run) -> Script[tuple[Run, bool]]:
             "key": run.session_id,
             "title": title_from(run.input),
             "agent": run.agent,
+            "branch": new_branch,
             "now": micros(run.created_at),
         },
     )
-    conversation_id = rows[0][0]
-    if conversation_id == run.conversation_id:
-        return run, True
-    ((newest,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation_id}
-    if newest is None:
-        return replace(run, conversation_id=conversation_id), True
-    if run.options.on_busy == "reject":
+    if not rows:
+        raise NotFound("conversation", run.session_id)
+    conversation_id, key, branch = rows[0]
+    run = replace(run, conversation_id=conversation_id, session_id=key, branch=branch)
+    if branch == new_branch:
+        yield from begin_branch(branch, conversation_id, None, run.created_at)
+        newest = None
+    else:
+        ((newest,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation_id}
+    if newest is not None and run.options.on_busy == "reject":
         raise ConversationBusy
+    if run.options.from_item is not None:
+        run = replace(run, branch=(yield from branch_from(run, branch)))
+    if newest is None:
+        return run, True
     # It came after that one, whatever the clocks of two machines say.
-    at = max(run.created_at, moment(newest + 1))
-    return replace(run, conversation_id=conversation_id, created_at=at), False
+    return replace(run, created_at=max(run.created_at, moment(newest + 1))), False
 
 
 def _get(sql: str, principal: Principal, run_id: str) -> Script[Run]:
@@ -199,7 +221,7 @@ def _end_unplayed(run: Run) -> Script[Run]:
     """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
     at = datetime.now(UTC)
     base_item = run.base_item
-    if run.status is RunStatus.QUEUED and run.conversation_id is not None:
+    if run.status is RunStatus.QUEUED and run.attempt == 0 and run.conversation_id is not None:
         heads = yield from chain([entering(run)], micros(at))
         base_item = heads[run.conversation_id]
     rows = yield LAST, {"id": run.id}

@@ -57,6 +57,8 @@ def migrate(url: str) -> tuple[str | None, str]:
         revision = _revision(connection)
         if revision is not None and revision > HEAD:
             raise StorageUnavailable(unfit(revision))
+        if revision is None:
+            _refuse_foreign(connection, url)
         upgrade(connection)
         return revision, HEAD
 
@@ -88,6 +90,18 @@ def transaction(url: str) -> "Iterator[Connection]":
         raise StorageUnavailable(unreachable(url)) from error
     finally:
         engine.dispose()
+
+
+def _refuse_foreign(connection: "Connection", url: str) -> None:
+    from sqlalchemy import inspect
+
+    from dragoman.adapters.sql.tables import metadata
+
+    if taken := sorted(set(inspect(connection).get_table_names()) & set(metadata.tables)):
+        raise StorageUnavailable(
+            f"{place(url)} holds tables of another application by the names we use ({', '.join(taken)}). It was left as"
+            " it is; give Dragoman a database of its own."
+        )
 
 
 def _revision(connection: "Connection") -> str | None:

@@ -1,34 +1,96 @@
-"""A conversation's items as its owner and its next turn read them."""
+"""Conversations as their owner and their next turn read them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from dragoman.adapters.sql.engine import Engine, Script
-from dragoman.adapters.sql.rows import CONVERSATION, ITEM, conversation_from, item_from
-from dragoman.domain.conversations import Conversation
-from dragoman.domain.errors import Invalid, NotFound
+from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
+from dragoman.adapters.sql.engine import Dialect, Engine, Script
+from dragoman.adapters.sql.items import FIND_BY, found_by
+from dragoman.adapters.sql.rows import (
+    CONVERSATION,
+    ITEM,
+    conversation_from,
+    conversation_params,
+    dumps_or_null,
+    item_from,
+    micros,
+    now,
+)
+from dragoman.domain.conversations import (
+    Branch,
+    Change,
+    Comparison,
+    Conversation,
+    ConversationStatus,
+    Search,
+    bookmark,
+    place_of,
+    words_of,
+)
+from dragoman.domain.errors import Invalid, NameTaken, NotFound
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Item
-from dragoman.ports.sessions import ItemPage
+from dragoman.domain.ids import is_conversation_id
+from dragoman.domain.items import WITHHELD, Item
+from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
 
-# From an item upwards, at most :limit of them: what lies above is never touched.
-BRANCH = f"""
-WITH RECURSIVE branch (id, conversation_id, parent, run_id, content, created_at, status, depth) AS (
-  SELECT items.id, conversation_id, parent, run_id, content, items.created_at, items.status, 1
+SELECT = f"SELECT {CONVERSATION} FROM conversations JOIN branches ON branches.id = conversations.branch"  # noqa: S608
+FIND_BY_ID = f"{SELECT} WHERE conversations.id = :name AND tenant = :tenant AND owner = :owner"
+FIND_BY_NAME = f"{SELECT} WHERE tenant = :tenant AND owner = :owner AND key = :name"
+LOCK = "SELECT 1 FROM conversations WHERE id = :conversation_id FOR UPDATE"
+
+CREATE = """
+INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, branch, last_seq,
+  created_at, updated_at, last_message_at)
+VALUES (:id, :tenant, :owner, :key, :title, :agent, :tags, :metadata, :status, :branch, 0,
+  :created_at, :updated_at, :last_message_at)
+ON CONFLICT (tenant, owner, key) DO NOTHING RETURNING id
+"""
+
+CHANGE = """
+UPDATE conversations SET updated_at = :now, title = COALESCE(CAST(:title AS TEXT), title),
+  status = COALESCE(CAST(:status AS TEXT), status), tags = COALESCE(CAST(:tags AS TEXT), tags),
+  metadata = COALESCE(CAST(:metadata AS TEXT), metadata), branch = COALESCE(CAST(:branch AS TEXT), branch)
+WHERE id = :conversation_id
+"""
+
+# A tag is looked for as it stands in the JSON, quotes included; no tag can look like the end of one and the start of another.
+LIST = f"""
+{SELECT}
+WHERE tenant = :tenant AND owner = :owner AND (last_message_at, conversations.id) < (:at, :id)
+  AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+  AND (CAST(:agent AS TEXT) IS NULL OR agent = :agent)
+  AND (CAST(:tag AS TEXT) IS NULL OR replace(tags, :tag, '') <> tags)
+"""
+NEWEST_FIRST = "ORDER BY last_message_at DESC, conversations.id DESC LIMIT :limit"
+AFTER_ALL = (datetime.max.replace(tzinfo=UTC), "zzzz")
+
+FOUND: Mapping[Dialect, str] = {
+    "sqlite": """AND conversations.id IN (SELECT conversation_id FROM findable WHERE number IN (
+      SELECT rowid FROM findable_words WHERE findable_words MATCH :words))""",
+    "postgresql": """AND conversations.id IN (SELECT conversation_id FROM findable
+      WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(:words AS tsquery))""",
+}
+
+# From an item upwards, at most :limit of those that count, and not as far as :until: what lies above is never touched.
+PATH = f"""
+WITH RECURSIVE path (id, conversation_id, parent, run_id, content, created_at, status, nth) AS (
+  SELECT items.id, conversation_id, parent, run_id, content, items.created_at, items.status, {{counted}}
   FROM items JOIN conversations ON conversations.id = items.conversation_id
-  WHERE items.id = :item_id AND tenant = :tenant AND owner = :owner
+  WHERE items.id = :item_id AND items.id <> :until AND tenant = :tenant AND owner = :owner
   UNION ALL
   SELECT items.id, items.conversation_id, items.parent, items.run_id, items.content, items.created_at, items.status,
-    depth + 1
-  FROM branch JOIN items ON items.id = branch.parent WHERE depth < :limit
+    nth + {{counted}}
+  FROM path JOIN items ON items.id = path.parent WHERE nth < :limit AND items.id <> :until
 )
-SELECT {ITEM} FROM branch ORDER BY depth DESC
+SELECT {ITEM} FROM path WHERE status NOT IN ({{left_out}}) ORDER BY nth DESC
 """  # noqa: S608 - constants
-
-FIND = f"""
-SELECT {CONVERSATION} FROM conversations WHERE tenant = :tenant AND owner = :owner AND key = :key
-"""  # noqa: S608 - constants
+PAGE = PATH.format(counted="1", left_out="''")
+_WITHHELD = ", ".join(f"'{status}'" for status in sorted(WITHHELD))
+HISTORY = PATH.format(counted=f"CASE WHEN items.status IN ({_WITHHELD}) THEN 0 ELSE 1 END", left_out=_WITHHELD)
 PARENT = "SELECT parent FROM items WHERE id = :item_id AND conversation_id = :conversation_id"
+NOTHING = ""  # no item has this id
 
 # With these locks whoever ends a run meanwhile comes before or after, never between; and runs before their conversation,
 # as everywhere, so that nobody waits in a circle.
@@ -36,7 +98,6 @@ RUNS = """
 SELECT id, status IN ('queued', 'in_progress', 'requires_action') FROM runs
 WHERE conversation_id = :conversation_id ORDER BY id FOR UPDATE
 """
-CLOSE = "SELECT 1 FROM conversations WHERE id = :conversation_id FOR UPDATE"
 DELETE = "DELETE FROM conversations WHERE id = :conversation_id"
 
 
@@ -49,33 +110,146 @@ class SqlSessions:
     async def history(self, principal: Principal, item_id: str | None, limit: int) -> Sequence[Item]:
         if item_id is None or limit <= 0:
             return ()
-        return await self.engine.read(_branch, principal, item_id, limit)
+        return await self.engine.read(_path, HISTORY, principal, item_id, limit)
 
-    async def page(self, principal: Principal, session_id: str, *, limit: int, before: str | None = None) -> ItemPage:
-        return await self.engine.read(_page, principal, session_id, limit, before)
+    async def create(self, conversation: Conversation) -> Conversation:
+        return await self.engine.write(_create, conversation)
 
-    async def delete(self, principal: Principal, session_id: str) -> Sequence[str]:
-        return await self.engine.write(_delete, principal, session_id)
+    async def find(self, principal: Principal, name: str) -> Conversation:
+        return await self.engine.read(_find, principal, name)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        search: Search | None = None,
+        status: ConversationStatus | None = None,
+        agent: str | None = None,
+        tag: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> ConversationPage:
+        dialect = self.engine.dialect
+        at, id = AFTER_ALL if after is None else place_of(after)
+        where = {
+            "tenant": principal.tenant,
+            "owner": principal.user,
+            "status": status,
+            "agent": agent,
+            "tag": dumps_or_null(tag),
+            "at": micros(at),
+            "id": id,
+        }
+        if search is None:
+            return await self.engine.read(_list, f"{LIST} {NEWEST_FIRST}", where, limit)
+        where["words"] = QUERY[dialect](search)
+        return await self.engine.read(_list, f"{LIST} {FOUND[dialect]} {NEWEST_FIRST}", where, limit)
+
+    async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
+        return await self.engine.write(_change, principal, name, change)
+
+    async def page(
+        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+    ) -> ItemPage:
+        return await self.engine.read(_page, principal, name, limit, before, branch)
+
+    async def fork(self, principal: Principal, name: str, at: str) -> Branch:
+        return await self.engine.write(_fork, principal, name, at)
+
+    async def branches(
+        self, principal: Principal, name: str, *, after: str | None = None, limit: int = 20
+    ) -> BranchPage:
+        return await self.engine.read(_branches, principal, name, after, limit)
+
+    async def compare(
+        self, principal: Principal, name: str, branch: str | None, other: str, *, limit: int
+    ) -> Comparison:
+        return await self.engine.read(_compare, principal, name, branch, other, limit)
+
+    async def delete(self, principal: Principal, name: str) -> Sequence[str]:
+        return await self.engine.write(_delete, principal, name)
 
 
-def _branch(principal: Principal, item_id: str, limit: int) -> Script[Sequence[Item]]:
-    rows = yield (
-        BRANCH,
-        {"item_id": item_id, "limit": limit, "tenant": principal.tenant, "owner": principal.user},
-    )
-    return [item_from(row) for row in rows]
+# One conversation ----------------------------------------------------------------------------------------------------
 
 
-def _find(principal: Principal, session_id: str) -> Script[Conversation]:
-    rows = yield FIND, {"tenant": principal.tenant, "owner": principal.user, "key": session_id}
+def _find(principal: Principal, name: str) -> Script[Conversation]:
+    sql = FIND_BY_ID if is_conversation_id(name) else FIND_BY_NAME
+    rows = yield sql, {"tenant": principal.tenant, "owner": principal.user, "name": name}
     if not rows:
-        raise NotFound("session", session_id)
+        raise NotFound("conversation", name)
     return conversation_from(rows[0])
 
 
-def _page(principal: Principal, session_id: str, limit: int, before: str | None) -> Script[ItemPage]:
-    conversation = yield from _find(principal, session_id)
-    newest = conversation.head
+def _held(principal: Principal, name: str) -> Script[Conversation]:
+    """A conversation that nobody else changes until this is over."""
+    found = yield from _find(principal, name)
+    yield LOCK, {"conversation_id": found.id}
+    return (yield from _find(principal, found.id))
+
+
+def _create(conversation: Conversation) -> Script[Conversation]:
+    rows = yield CREATE, conversation_params(conversation)
+    if not rows:
+        raise NameTaken
+    yield from begin_branch(conversation.branch, conversation.id, None, conversation.created_at)
+    if conversation.title:
+        yield FIND_BY, found_by(conversation.id, conversation.id, words_of(conversation.title))
+    return conversation
+
+
+def _change(principal: Principal, name: str, change: Change) -> Script[Conversation]:
+    conversation = yield from _held(principal, name)
+    yield from head_of(conversation, change.branch, field="branch")
+    yield (
+        CHANGE,
+        {
+            "conversation_id": conversation.id,
+            "title": change.title,
+            "status": change.status,
+            "tags": dumps_or_null(change.tags),
+            "metadata": dumps_or_null(change.metadata),
+            "branch": change.branch,
+            "now": now(),
+        },
+    )
+    if change.title is not None:
+        yield FIND_BY, found_by(conversation.id, conversation.id, words_of(change.title))
+    return (yield from _find(principal, conversation.id))
+
+
+def _fork(principal: Principal, name: str, at: str) -> Script[Branch]:
+    conversation = yield from _held(principal, name)
+    return (yield from fork(conversation, at, datetime.now(UTC)))
+
+
+def _branches(principal: Principal, name: str, after: str | None, limit: int) -> Script[BranchPage]:
+    conversation = yield from _find(principal, name)
+    return (yield from list_branches(conversation, after, limit))
+
+
+def _delete(principal: Principal, name: str) -> Script[Sequence[str]]:
+    conversation = yield from _find(principal, name)
+    yield RUNS, {"conversation_id": conversation.id}
+    yield LOCK, {"conversation_id": conversation.id}
+    runs = yield RUNS, {"conversation_id": conversation.id}  # also those that began before it closed
+    yield DELETE, {"conversation_id": conversation.id}
+    return [run_id for run_id, unfinished in runs if unfinished]
+
+
+# Items ---------------------------------------------------------------------------------------------------------------
+
+
+def _path(sql: str, principal: Principal, item_id: str, limit: int, until: str = NOTHING) -> Script[Sequence[Item]]:
+    """The newest items of the path that ends with ``item_id``, oldest first."""
+    where = {"item_id": item_id, "until": until, "tenant": principal.tenant, "owner": principal.user}
+    rows = yield sql, {**where, "limit": limit}
+    return [item_from(row) for row in rows]
+
+
+def _page(principal: Principal, name: str, limit: int, before: str | None, branch: str | None) -> Script[ItemPage]:
+    conversation = yield from _find(principal, name)
+    newest = yield from head_of(conversation, branch, field="branch")
     if before is not None:
         rows = yield PARENT, {"item_id": before, "conversation_id": conversation.id}
         if not rows:
@@ -83,14 +257,46 @@ def _page(principal: Principal, session_id: str, limit: int, before: str | None)
         newest = rows[0][0]
     items: Sequence[Item] = ()
     if newest is not None:
-        items = yield from _branch(principal, newest, limit)
+        items = yield from _path(PAGE, principal, newest, limit)
     return ItemPage(conversation, tuple(items), has_more=bool(items) and items[0].parent is not None)
 
 
-def _delete(principal: Principal, session_id: str) -> Script[Sequence[str]]:
-    conversation = yield from _find(principal, session_id)
-    yield RUNS, {"conversation_id": conversation.id}
-    yield CLOSE, {"conversation_id": conversation.id}
-    runs = yield RUNS, {"conversation_id": conversation.id}  # also those that began before it closed
-    yield DELETE, {"conversation_id": conversation.id}
-    return [run_id for run_id, unfinished in runs if unfinished]
+def _compare(principal: Principal, name: str, branch: str | None, other: str, limit: int) -> Script[Comparison]:
+    conversation = yield from _find(principal, name)
+    branch = branch or conversation.branch
+    head = yield from head_of(conversation, branch, field="branch")
+    other_head = yield from head_of(conversation, other, field="other")
+    shared = yield from common_item(branch, other)
+    common: Sequence[Item] = ()
+    if shared is not None:
+        common = yield from _path(PAGE, principal, shared, 1)
+    items = yield from _path(PAGE, principal, head or NOTHING, limit, shared or NOTHING)
+    other_items = yield from _path(PAGE, principal, other_head or NOTHING, limit, shared or NOTHING)
+    return Comparison(
+        common=common[0] if common else None,
+        branch=branch,
+        items=tuple(items),
+        other=other,
+        other_items=tuple(other_items),
+    )
+
+
+# Lists ---------------------------------------------------------------------------------------------------------------
+
+
+def _list(sql: str, where: Mapping[str, Any], limit: int) -> Script[ConversationPage]:
+    rows = yield sql, {**where, "limit": limit + 1}
+    conversations = tuple(conversation_from(row) for row in rows[:limit])
+    return ConversationPage(conversations, next=bookmark(conversations[-1]) if len(rows) > limit else None)
+
+
+def _fts5(search: Search) -> str:
+    return " ".join([*(f'"{word}"' for word in search.words), *([f'"{search.prefix}"*'] if search.prefix else ())])
+
+
+def _tsquery(search: Search) -> str:
+    return " & ".join([*(f"'{word}'" for word in search.words), *([f"'{search.prefix}':*"] if search.prefix else ())])
+
+
+QUERY: Mapping[Dialect, Callable[[Search], str]] = {"sqlite": _fts5, "postgresql": _tsquery}
+"""Words hold letters and digits only, so nothing in them has to be escaped."""

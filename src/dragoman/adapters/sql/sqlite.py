@@ -2,21 +2,21 @@
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import os
 import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeVar
 
-from dragoman.adapters.sql.engine import P, Params, Rows, Script, answers
-from dragoman.adapters.sql.migrations import HEAD, VERSION_TABLE, upgrade
+from dragoman.adapters.sql.engine import Dialect, P, Params, Rows, Script, answers
+from dragoman.adapters.sql.file import held, refuse_foreign, revision_in, too_new
+from dragoman.adapters.sql.migrations import HEAD, upgrade
 from dragoman.domain.errors import StorageUnavailable
 
 T = TypeVar("T")
@@ -27,8 +27,6 @@ BUSY_TIMEOUT = 5.0  # seconds; the command line may write beside us, shortly
 GIVE_BACK = (
     256  # pages; so many must be free before they are returned to the file system, and at most so many at a time
 )
-
-SDK_TABLES = {"agent_sessions", "agent_messages"}
 
 # What says that the database, not the statement, is at fault.
 _OUTAGES = {
@@ -71,12 +69,18 @@ _Jobs = SimpleQueue[_Job | None]  # None: no more will come
 
 
 class SqliteEngine:
-    """Opens the file on ``start`` and holds it, alone among servers, until ``stop`` or the end of the process."""
+    """Opens the file on ``start`` and holds it, alone among servers, until ``stop`` or the end of the process.
 
-    alone = True
+    ``shared`` is for whoever reads and writes shortly beside a server and never plays runs.
+    """
 
-    def __init__(self, path: str | Path, *, synchronous: Literal["normal", "full"] = "normal") -> None:
+    dialect: Dialect = "sqlite"
+
+    def __init__(
+        self, path: str | Path, *, synchronous: Literal["normal", "full"] = "normal", shared: bool = False
+    ) -> None:
         self.path = Path(path)
+        self.alone = not shared
         self._synchronous = synchronous
         self._writes: _Jobs = SimpleQueue()
         self._reads: _Jobs = SimpleQueue()
@@ -123,6 +127,9 @@ class SqliteEngine:
             return f"The database {self.path} cannot be {'written' if self._failing else 'read'}: see the log."
         return None
 
+    def connections(self) -> Mapping[str, int]:
+        return {}
+
     # work --------------------------------------------------------------------------------------------------------
 
     async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -156,11 +163,16 @@ class SqliteEngine:
         with contextlib.ExitStack() as stack:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                _refuse_foreign(self.path)
-                stack.enter_context(_locked(self.path))
+                refuse_foreign(self.path)
+                if self.alone:
+                    stack.enter_context(held(self.path))
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # conversations are nobody else's business
                 writer = stack.enter_context(contextlib.closing(self._connect()))
-                self._migrate(writer)
+                if self.alone:
+                    self._migrate(writer)
+                elif revision_in(writer) != HEAD:
+                    with held(self.path):  # never under a server that is running
+                        self._migrate(writer)
                 readers = [stack.enter_context(contextlib.closing(self._connect())) for _ in range(READERS)]
                 for reader in readers:
                     reader.execute("PRAGMA query_only = ON")
@@ -185,14 +197,11 @@ class SqliteEngine:
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        revision = _revision(connection)
+        revision = revision_in(connection)
         if revision == HEAD:
             return
         if revision is not None and revision > HEAD:
-            raise StorageUnavailable(
-                f"The database {self.path} was written by a newer version of Dragoman (schema {revision}, this version"
-                f" knows {HEAD}). Upgrade Dragoman, or choose another SESSION_DB_PATH."
-            )
+            raise StorageUnavailable(too_new(self.path, revision))
         from sqlalchemy import create_engine, event
         from sqlalchemy.exc import DBAPIError
 
@@ -321,53 +330,3 @@ def _probe_read() -> Script[None]:
 def _probe_write() -> Script[None]:
     """A write that changes nothing anybody reads, but must reach the disk."""
     yield f"PRAGMA user_version = {int(time.time()) & 0x7FFFFFFF}", {}
-
-
-# the file ------------------------------------------------------------------------------------------------------------
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _revision(connection: sqlite3.Connection) -> str | None:
-    if VERSION_TABLE not in _tables(connection):
-        return None
-    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
-    return None if row is None else str(row[0])
-
-
-def _refuse_foreign(path: Path) -> None:
-    """A file that holds other people's tables and none of ours stays as it is."""
-    if not path.exists() or not path.stat().st_size:
-        return
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        tables = _tables(connection)
-    if not tables or VERSION_TABLE in tables:
-        return
-    if tables & SDK_TABLES:
-        raise StorageUnavailable(
-            f"{path} holds sessions of the Agents SDK. It was left as it is; `dragoman import sessions` will take them"
-            " over. Until then choose another file with SESSION_DB_PATH."
-        )
-    raise StorageUnavailable(
-        f"{path} holds the tables of another application. It was left as it is; choose another file with"
-        " SESSION_DB_PATH."
-    )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file beside the database. The system releases it when the process ends, however it ends."""
-    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageUnavailable(
-                f"Another server is using {path}. On SQLite one server plays the runs; to start more of them, use"
-                " PostgreSQL (DATABASE_URL=postgresql://...)."
-            ) from None
-        yield
-    finally:
-        os.close(lock)

@@ -2,9 +2,11 @@
 
 from dragoman.adapters.sql.engine import Engine
 from dragoman.adapters.sql.events import SqlEvents
+from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
 from dragoman.adapters.sql.sessions import SqlSessions
+from dragoman.adapters.sql.usage import SqlUsage
 
 
 class SqlStore:
@@ -15,6 +17,9 @@ class SqlStore:
         self.queue = SqlQueue(engine)
         self.events = SqlEvents(engine)
         self.sessions = SqlSessions(engine)
+        self.provider_conversations = SqlProviderConversations(engine)
+        self.usage = SqlUsage(engine)
         self.start = engine.start
         self.stop = engine.stop
         self.check = engine.check
+        self.connections = engine.connections

@@ -4,6 +4,7 @@ Times are microseconds since 1970 in UTC, JSON is text: the same on every databa
 """
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     ForeignKey,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 
@@ -43,16 +45,29 @@ conversations = Table(
     Column("key", Text),  # the session_id of requests; unique per owner
     Column("title", String(200), nullable=False),
     Column("agent", Text, nullable=False),
+    Column("tags", Json, nullable=False),
     Column("metadata", Json, nullable=False),
     Column("status", Text, nullable=False),  # active | inactive
-    Column("head", Id),  # the newest item of the current branch
+    Column("branch", Id, nullable=False),  # the current one
     Column("last_seq", BigInteger, nullable=False),
     Column("provider_conversation_id", Text),
+    Column("provider_run_id", Id),  # the run that wrote to it last
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("last_message_at", Time, nullable=False),
     Column("expires_at", Time),
     UniqueConstraint("tenant", "owner", "key"),
+    Index("ix_conversations_recent", "tenant", "owner", "last_message_at", "id"),
+)
+
+branches = Table(
+    "branches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("conversation_id", Id, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("head", Id),  # its newest item
+    Column("created_at", Time, nullable=False),
+    Index("ix_branches_conversation", "conversation_id", "id"),
 )
 
 items = Table(
@@ -65,11 +80,48 @@ items = Table(
     Column("run_id", Id),
     Column("kind", Text, nullable=False),
     Column("role", Text),
-    Column("status", Text, nullable=False),  # completed | incomplete
+    Column("status", Text, nullable=False),  # completed | incomplete | blocked | superseded
     Column("content", Json, nullable=False),
     Column("created_at", Time, nullable=False),
     UniqueConstraint("conversation_id", "seq"),
 )
+
+findable = Table(
+    "findable",
+    metadata,
+    # A number made from the id of what is found: an item, or the conversation for its title. FTS5 knows rows by number.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("words", Text, nullable=False),  # each once, blanks between them
+    Index("ix_findable_conversation", "conversation_id"),
+)
+
+# The index of the words, as each database has it. FTS5 keeps its own tables, and triggers keep it true.
+FULL_TEXT = {
+    "sqlite": (
+        """CREATE VIRTUAL TABLE findable_words USING fts5(
+          words, content='findable', content_rowid='number', tokenize='ascii', detail='none', columnsize=0)""",
+        """CREATE TRIGGER findable_added AFTER INSERT ON findable BEGIN
+          INSERT INTO findable_words (rowid, words) VALUES (new.number, new.words); END""",
+        """CREATE TRIGGER findable_removed AFTER DELETE ON findable BEGIN
+          INSERT INTO findable_words (findable_words, rowid, words) VALUES ('delete', old.number, old.words); END""",
+        """CREATE TRIGGER findable_changed AFTER UPDATE ON findable BEGIN
+          INSERT INTO findable_words (findable_words, rowid, words) VALUES ('delete', old.number, old.words);
+          INSERT INTO findable_words (rowid, words) VALUES (new.number, new.words); END""",
+    ),
+    "postgresql": (
+        "CREATE INDEX findable_words ON findable USING gin (array_to_tsvector(string_to_array(words, ' ')))",
+    ),
+}
+for dialect, statements in FULL_TEXT.items():
+    for statement in statements:
+        event.listen(findable, "after_create", DDL(statement).execute_if(dialect=dialect))  # type: ignore[no-untyped-call]
+
+
+def comparable(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001 - as Alembic asks
+    """Whether Alembic may compare a thing of this name with what stands here. It knows nothing of the full-text index."""
+    return not (name or "").startswith("findable_words")
+
 
 runs = Table(
     "runs",
@@ -87,6 +139,7 @@ runs = Table(
     Column("options", Json, nullable=False),
     Column("context", Json, nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("branch", Id),
     Column("base_item", Id),
     Column("trace", Text),
     Column("usage", Json, nullable=False),
@@ -138,5 +191,36 @@ idempotency_keys = Table(
     ),
     Column("expires_at", Time, nullable=False),
     Index("ix_idempotency_keys_run_id", "run_id"),
+    sqlite_with_rowid=False,
+)
+
+# Without a foreign key to its run: what was used outlives what it was used for.
+usage = Table(
+    "usage",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("try", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id", ondelete="SET NULL")),
+    Column("agent", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("status", Text, nullable=False),  # answered | failed | cancelled
+    Column("code", Text),  # of the failure
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("total_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("estimated", Integer, nullable=False),  # 0 | 1
+    Column("cost", Text),  # exact, always with twelve decimals; null: unknown
+    Column("currency", Text, nullable=False),
+    Column("latency_ms", BigInteger, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Index("ix_usage_owner", "tenant", "owner", "created_at"),
+    Index("ix_usage_conversation", "conversation_id"),
     sqlite_with_rowid=False,
 )

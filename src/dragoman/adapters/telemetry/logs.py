@@ -13,7 +13,7 @@ import structlog
 
 from dragoman.application.logging import current_log_fields
 
-QUIET = ("httpx", "httpx2", "openai", "openai.agents", "asyncio", "alembic")
+QUIET = ("httpx", "httpx2", "openai", "openai.agents", "asyncio", "alembic", "psycopg.pool")
 """Libraries that speak at INFO about what is not news here."""
 
 _OWN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
@@ -29,7 +29,13 @@ def configure(level: str, style: Literal["text", "json"]) -> None:
     final: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                exception_formatter=structlog.dev.plain_traceback,  # the pretty one takes seconds
+            )
+        ]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

@@ -3,7 +3,7 @@
 from alembic import context
 
 from dragoman.adapters.sql.migrations import VERSION_TABLE
-from dragoman.adapters.sql.tables import metadata
+from dragoman.adapters.sql.tables import comparable, metadata
 
 given = context.config.attributes
 
@@ -23,6 +23,7 @@ else:
         connection=given["connection"],
         target_metadata=metadata,
         version_table=VERSION_TABLE,
+        include_name=comparable,
         transactional_ddl=True,
     )
     context.run_migrations()

@@ -1,0 +1,58 @@
+"""What a run's log knows already. A run that is taken up again is replayed from it: what is here is not asked again.
+
+Model answers are found by the path of the call and its ordinal there, outputs of tools and hand-offs by the id of their
+call.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dragoman.domain.events import AgentUpdated, Event, ItemDone, ModelAnswered
+
+_OUTPUTS = frozenset({"tool_output", "handoff_occurred"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished model answer with its items."""
+
+    closed: ModelAnswered
+    items: tuple[ItemDone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    answers: Mapping[tuple[str, int], Answer] = field(default_factory=dict)
+    outputs: Mapping[str, ItemDone] = field(default_factory=dict)
+    agent_updates: int = 0  # how many changes of agent have been shown
+
+    def answer(self, path: str, ordinal: int) -> Answer | None:
+        return self.answers.get((path, ordinal))
+
+    def output(self, call_id: str) -> ItemDone | None:
+        return self.outputs.get(call_id)
+
+    @property
+    def empty(self) -> bool:
+        return not self.answers
+
+
+def journal_of(events: Iterable[Event]) -> Journal:
+    """The journal of a log, read from its start. An answer that was not closed is none."""
+    answers: dict[tuple[str, int], Answer] = {}
+    outputs: dict[str, ItemDone] = {}
+    said: dict[str, list[ItemDone]] = {}
+    agent_updates = 0
+    for event in events:
+        match event:
+            case ItemDone(name=name) if name in _OUTPUTS:
+                outputs[event.item["call_id"]] = event
+            case ItemDone():
+                said.setdefault(event.path, []).append(event)
+            case ModelAnswered():
+                items = said.pop(event.path, [])
+                kept = items[len(items) - event.items :]
+                answers[event.path, event.ordinal] = Answer(event, tuple(kept))
+            case AgentUpdated():
+                agent_updates += 1
+    return Journal(answers, outputs, agent_updates)
