@@ -20,22 +20,25 @@ from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.services import Services
 from dragoman.application.turn import Player
+from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key, key_from
+from dragoman.domain.endpoints import EndpointStats
+from dragoman.endpoints import read_models
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.identity import Authenticator
+from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
-from dragoman.ports.runtime import Provider
+from dragoman.ports.runtime import Provider, UsesEndpoints
 from dragoman.ports.sessions import SessionStore
 from dragoman.ports.tools import ToolRegistry
+from dragoman.ports.usage import UsageLedger
 from dragoman.providers.registry import ProviderRegistry
 from dragoman.settings import Settings, WrongSettings
 from dragoman.tools import BuiltinTools
 
 if TYPE_CHECKING:
-    from dragoman.providers.openai import ModelEndpoint
-
-DEFAULT_OPENAI_MODEL = "gpt-5-mini"
+    from dragoman.adapters.sql.engine import Engine
 
 
 class Store(Protocol):
@@ -53,11 +56,19 @@ class Store(Protocol):
     @property
     def sessions(self) -> SessionStore: ...
 
+    @property
+    def usage(self) -> UsageLedger: ...
+
+    @property
+    def provider_conversations(self) -> ProviderConversations: ...
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     async def check(self) -> str | None: ...
+
+    def connections(self) -> Mapping[str, int]: ...
 
 
 @dataclass
@@ -123,16 +134,19 @@ def build(
     tools = tools or BuiltinTools()
     store = store or sql_store(settings)
     if providers is None:
-        providers = build_providers(settings, agents, tools)
+        kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
+        providers = build_providers(settings, agents, tools, kept_there)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
     log = LiveLog(store.events, tick=settings.flush_interval)
-    player = Player(log, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
-    dispatcher = Dispatcher(store.queue, store.events, player, clock, name=secrets.token_hex(8), capacity=settings.max_runs)
+    player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
+    dispatcher = Dispatcher(store.queue, player, clock, name=secrets.token_hex(8), capacity=settings.max_runs)
     catalog = Catalog(registry.providers, registry.choose, show_instructions=settings.show_instructions)
     enabled = settings.sessions_enabled
     services = Services(
-        runs=Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, frozenset(settings.allowed_models)),
-        conversations=Conversations(store.sessions, log, enabled),
+        runs=Runs(
+            store.runs, store.events, log, dispatcher, catalog, clock, enabled, frozenset(settings.allowed_models)
+        ),
+        conversations=Conversations(store.sessions, log, clock, enabled),
         catalog=catalog,
         authenticator=authenticator or LocalAuthenticator(),
         queue=store.queue,
@@ -141,8 +155,18 @@ def build(
         player=player,
         clock=clock,
         checks={"database": store.check},
+        usage=UsageReports(store.usage, store.runs, clock),
+        endpoints=lambda: endpoint_stats(registry.providers.values()),
+        connections=store.connections,
     )
     return Application(settings, services, store, registry.providers)
+
+
+def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:
+    """How the model endpoints of all providers are doing."""
+    return {
+        name: stats for one in providers if isinstance(one, UsesEndpoints) for name, stats in one.endpoints().items()
+    }
 
 
 def sql_store(settings: Settings) -> Store:
@@ -156,16 +180,30 @@ def sql_store(settings: Settings) -> Store:
     return SqlStore(SqliteEngine(settings.sqlite_path, synchronous=settings.sqlite_synchronous))
 
 
+def shared_engine(settings: Settings) -> "Engine":
+    """The same database for whoever works beside a server, with few connections, and plays no runs."""
+    from dragoman.adapters.sql import SqliteEngine
+
+    if settings.postgres_url is not None:
+        from dragoman.adapters.sql.postgres import PostgresEngine
+
+        return PostgresEngine(settings.postgres_url, pool_size=1, max_overflow=4)
+    return SqliteEngine(settings.sqlite_path, synchronous=settings.sqlite_synchronous, shared=True)
+
+
 # Providers -----------------------------------------------------------------------------------------------------------
 
 
 def build_providers(
-    settings: Settings, agents: Iterable[Any] | Mapping[str, Any], tools: ToolRegistry
+    settings: Settings,
+    agents: Iterable[Any] | Mapping[str, Any],
+    tools: ToolRegistry,
+    conversations: ProviderConversations | None = None,
 ) -> dict[str, Provider]:
-    """The enabled providers, each with the agents it can play."""
+    """The enabled providers, each with the agents it can play. With ``conversations``, a model's endpoint keeps some, too."""
     keyed = keyed_agents([*BUILTIN] if settings.builtin_agents else [], agents)
     builders: dict[str, Callable[[], Provider]] = {
-        "openai": lambda: _openai(settings, keyed, tools),
+        "openai": lambda: _openai(settings, keyed, tools, conversations),
         "scripted": lambda: _scripted(keyed, tools),
     }
     providers: dict[str, Provider] = {}
@@ -176,32 +214,25 @@ def build_providers(
     return providers
 
 
-def _openai(settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry) -> Provider:
+def _openai(
+    settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry, conversations: ProviderConversations | None
+) -> Provider:
     from dragoman.providers.openai import DemoSettings, build_openai_provider
 
-    endpoint = _endpoint(settings)
+    models = read_models(settings)
     return build_openai_provider(
         agents=agents,
         tools=tools,
-        endpoint=endpoint,
-        model=settings.model or (DEFAULT_OPENAI_MODEL if settings.at_openai else None),
-        demo=None if endpoint else DemoSettings(tokens_per_second=settings.demo_speed),
+        endpoint=next(iter(models.endpoints), None),
+        others=models.endpoints[1:],
+        model=models.model,
+        fallbacks=models.fallbacks,
+        prices=models.prices,
+        demo=None if models.endpoints else DemoSettings(tokens_per_second=settings.demo_speed),
         idle_timeout=settings.model_timeout,
         max_retries=settings.model_retries,
+        conversations=conversations,
     )
-
-
-def _endpoint(settings: Settings) -> "ModelEndpoint | None":
-    from dragoman.providers.openai import OPENAI_BASE_URL, ModelEndpoint
-
-    if settings.openai_api_key is not None:
-        url = settings.openai_base_url or OPENAI_BASE_URL
-        return ModelEndpoint(url, settings.openai_api_key.get_secret_value(), settings.dialect, client=settings.client)
-    if settings.openrouter_api_key is not None:
-        headers = {"HTTP-Referer": "https://github.com/dragoman", "X-Title": "Dragoman"}
-        key = settings.openrouter_api_key.get_secret_value()
-        return ModelEndpoint(settings.openrouter_base_url, key, settings.dialect, headers, client=settings.client)
-    return None
 
 
 def _scripted(agents: Mapping[str, Any], tools: ToolRegistry) -> Provider:

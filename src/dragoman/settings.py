@@ -90,6 +90,18 @@ class Settings(BaseSettings):
         about="The model agents use; at OpenAI itself, gpt-5-mini unless set.",
         example="gpt-5-mini",
     )
+    fallbacks: Names = _setting(
+        (),
+        "DRAGOMAN_FALLBACKS",
+        about="Models to ask, in this order, when the first gives no answer.",
+        example="openrouter:google/gemini-2.5-flash",
+    )
+    config: Path | None = _setting(
+        None,
+        "DRAGOMAN_CONFIG",
+        about="A file with model endpoints and prices. Unset, `dragoman.toml` in the current folder, if there is one.",
+        example="./dragoman.toml",
+    )
     openai_api_key: SecretStr | None = _setting(
         None, "OPENAI_API_KEY", about="The key of OpenAI, or of the endpoint at OPENAI_BASE_URL.", example="sk-…"
     )
@@ -122,6 +134,12 @@ class Settings(BaseSettings):
     )
     model_retries: int = _setting(
         2, "DRAGOMAN_MODEL_RETRIES", about="How often a model call is tried again before its answer began.", example="2"
+    )
+    conversation_state: Literal["local", "provider"] = _setting(
+        "local",
+        "DRAGOMAN_CONVERSATION_STATE",
+        about="`provider`: the endpoint keeps conversations as well and is sent only what is new; it must speak Responses.",
+        example="provider",
     )
     allowed_models: Names = _setting(
         (),
@@ -224,18 +242,13 @@ class Settings(BaseSettings):
         return Path(self.database_url.removeprefix(SQLITE_PREFIX))
 
     @property
-    def at_openai(self) -> bool:
-        """OpenAI itself is the endpoint: a key alone is enough, a model has a default."""
-        return self.openai_api_key is not None and self.openai_base_url is None
-
-    @property
     def loopback_only(self) -> bool:
         """Without authentication, and without the operator's word that this is meant, only this machine may call."""
         return self.auth is None
 
     # what cannot be right ----------------------------------------------------------------------------------------
 
-    @field_validator("allowed_hosts", "allowed_models", "agents", "providers", mode="before")
+    @field_validator("allowed_hosts", "allowed_models", "fallbacks", "agents", "providers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -309,29 +322,7 @@ class Settings(BaseSettings):
             )
         if self.default_provider is not None and self.default_provider not in self.providers:
             raise ValueError(f"DRAGOMAN_DEFAULT_PROVIDER: {self.default_provider!r} is not among DRAGOMAN_PROVIDERS")
-        self._check_model()
         return self
-
-    def _check_model(self) -> None:
-        if "openai" not in self.providers:
-            return
-        key = self.openai_api_key or self.openrouter_api_key
-        if key is None and self.openai_base_url is not None:
-            raise ValueError(
-                "OPENAI_API_KEY: OPENAI_BASE_URL names a model endpoint and its key is missing. "
-                "Set it (any word will do for an endpoint without keys), or unset OPENAI_BASE_URL for the demo model"
-            )
-        if key is None and self.model is not None:
-            raise ValueError(
-                f"OPENAI_API_KEY: AI_MODEL asks for {self.model!r} and no key is set. "
-                "Set OPENAI_API_KEY or OPENROUTER_API_KEY, or unset AI_MODEL for the demo model"
-            )
-        if key is not None and self.model is None and not self.at_openai:
-            raise ValueError(
-                "AI_MODEL: a model endpoint is configured, but no model. Example: AI_MODEL=google/gemini-pro"
-            )
-        if key is None and self.demo == "off":
-            raise ValueError("OPENAI_API_KEY: no model is configured and DRAGOMAN_DEMO=off forbids the demo model")
 
 
 # Showing them --------------------------------------------------------------------------------------------------------
@@ -387,6 +378,11 @@ def _names(field_name: str) -> tuple[str, ...]:
 
 def _by_alias(given: Mapping[str, Any]) -> dict[str, Any]:
     return {_names(name)[0]: value for name, value in given.items() if value is not None}
+
+
+def environment() -> dict[str, str]:
+    """What the environment and ``.env`` say; the environment wins."""
+    return {**{name: value for name, value in _dotenv().items() if value is not None}, **os.environ}
 
 
 def _dotenv() -> Mapping[str, str | None]:

@@ -1,34 +1,141 @@
-"""The verbs of a conversation: read it, clear it."""
+"""The verbs of a conversation: create, list, read, change, branch, delete."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import checked_session_id
-from dragoman.domain.errors import ConversationDeleted, SessionsDisabled
+from dragoman.domain.conversations import (
+    Branch,
+    Change,
+    Comparison,
+    Conversation,
+    ConversationStatus,
+    checked_tags,
+    checked_title,
+    search_for,
+)
+from dragoman.domain.errors import ConversationDeleted, Invalid, SessionsDisabled
 from dragoman.domain.events import RunFailed
 from dragoman.domain.identity import Principal
-from dragoman.ports.sessions import ItemPage, SessionStore
+from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
+from dragoman.domain.text import storable_json
+from dragoman.ports.clock import Clock
+from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage, SessionStore
 
 
 @dataclass(frozen=True, slots=True)
 class Conversations:
+    """``name`` is a conversation's id, or the name its owner gave it."""
+
     sessions: SessionStore
     log: LiveLog
+    clock: Clock
     enabled: bool = True
 
-    async def page(self, principal: Principal, session_id: str, *, limit: int, before: str | None = None) -> ItemPage:
+    async def create(
+        self,
+        principal: Principal,
+        *,
+        session_id: str | None = None,
+        agent: str = "",
+        title: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> Conversation:
+        """A conversation in which nothing is said yet. Without a title it gets one from its first message."""
         self._check_enabled()
-        return await self.sessions.page(principal, session_id, limit=limit, before=before)
+        now = self.clock.now()
+        conversation = Conversation(
+            id=conversation_id(),
+            tenant=principal.tenant,
+            owner=principal.user,
+            key=checked_name(session_id),
+            agent=agent,
+            branch=branch_id(),
+            head=None,
+            created_at=now,
+            updated_at=now,
+            last_message_at=now,
+            title="" if title is None else checked_title(title),
+            tags=checked_tags(tags),
+            metadata=storable_json(metadata or {}),
+        )
+        return await self.sessions.create(conversation)
 
-    async def delete(self, principal: Principal, session_id: str) -> None:
+    async def get(self, principal: Principal, name: str) -> Conversation:
+        self._check_enabled()
+        return await self.sessions.find(principal, name)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        query: str | None = None,
+        status: ConversationStatus | None = None,
+        agent: str | None = None,
+        tag: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> ConversationPage:
+        """The principal's conversations, those with the latest message first. Words in ``query`` are looked for in titles
+        and messages; nothing else in it means anything."""
+        self._check_enabled()
+        search = None if query is None else search_for(query)
+        if search is not None and search.empty:
+            return ConversationPage((), next=None)
+        return await self.sessions.list(
+            principal, search=search, status=status, agent=agent, tag=tag, after=after, limit=limit
+        )
+
+    async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
+        self._check_enabled()
+        checked = replace(
+            change,
+            title=None if change.title is None else checked_title(change.title),
+            tags=None if change.tags is None else checked_tags(change.tags),
+            metadata=storable_json(change.metadata),
+        )
+        return await self.sessions.change(principal, name, checked)
+
+    async def page(
+        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+    ) -> ItemPage:
+        self._check_enabled()
+        return await self.sessions.page(principal, name, limit=limit, before=before, branch=branch)
+
+    async def fork(self, principal: Principal, name: str, at: str) -> Branch:
+        """A new branch that goes on after the item ``at``; it becomes the current one."""
+        self._check_enabled()
+        return await self.sessions.fork(principal, name, at)
+
+    async def branches(self, principal: Principal, name: str, *, after: str | None = None, limit: int) -> BranchPage:
+        self._check_enabled()
+        return await self.sessions.branches(principal, name, after=after, limit=limit)
+
+    async def compare(
+        self, principal: Principal, name: str, branch: str | None, other: str, *, limit: int
+    ) -> Comparison:
+        self._check_enabled()
+        return await self.sessions.compare(principal, name, branch, other, limit=limit)
+
+    async def delete(self, principal: Principal, name: str) -> None:
         """Really gone, with its runs. Whoever watches one of them is told."""
         self._check_enabled()
-        checked_session_id(session_id)
-        for run_id in await self.sessions.delete(principal, session_id):
+        checked_session_id(name)
+        for run_id in await self.sessions.delete(principal, name):
             if channel := self.log.get(run_id):
-                gone = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=session_id)
+                gone = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=name)
                 channel.dismiss(gone)
 
     def _check_enabled(self) -> None:
         if not self.enabled:
             raise SessionsDisabled
+
+
+def checked_name(session_id: str | None) -> str | None:
+    """A name for a new conversation."""
+    if session_id is not None and is_conversation_id(session_id):
+        raise Invalid("A name must not look like the id of a conversation.", field="session_id")
+    return checked_session_id(session_id)

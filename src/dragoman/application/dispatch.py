@@ -6,18 +6,17 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
-from dragoman.application.turn import Performance, Player, interrupted
+from dragoman.application.turn import Performance, Player
 from dragoman.domain.errors import Interrupted, StorageUnavailable
-from dragoman.domain.events import Recorded
-from dragoman.domain.identity import Principal
 from dragoman.domain.runs import Run, RunError
 from dragoman.ports.clock import Clock
-from dragoman.ports.events import Append, EventLog
 from dragoman.ports.runs import Claim, RunQueue
 
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = RunError(Interrupted.code, Interrupted.message, Interrupted.retryable)
+ATTEMPTS = 50
+"""A run that takes its process down with it, again and again, is given up after so many attempts."""
 LEASE = timedelta(seconds=15)
 BEAT = timedelta(seconds=3)
 """How often claims are renewed: a few times may fail before somebody else thinks that this process is gone."""
@@ -27,7 +26,6 @@ class Dispatcher:
     def __init__(
         self,
         queue: RunQueue,
-        events: EventLog,
         player: Player,
         clock: Clock,
         *,
@@ -40,7 +38,6 @@ class Dispatcher:
         self.capacity = capacity
         self.accepting = False
         self._queue = queue
-        self._events = events
         self._player = player
         self._clock = clock
         self._poll = poll
@@ -52,7 +49,7 @@ class Dispatcher:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self._end_abandoned()
+        await self._take_over_abandoned()
         self.accepting = True
         self._wake.set()
         loop = asyncio.get_running_loop()
@@ -60,15 +57,17 @@ class Dispatcher:
         self._keeper = loop.create_task(self._keep_forever(), name="claim keeper")
 
     async def stop(self, grace: float) -> None:
-        """Take no more runs; give those in progress ``grace`` seconds, then end them as interrupted."""
+        """Take no more runs; give those in progress ``grace`` seconds, then hand them over."""
         self.accepting = False
         await _cancelled(self._loop)
         if self._playing:
             await asyncio.wait(self._playing, timeout=grace)
-        for performance in list(self._player.performances.values()):
-            performance.abort(INTERRUPTED)
+        left = list(self._player.performances.values())
+        for performance in left:
+            performance.hand_over()
         if self._playing:
             await asyncio.wait(self._playing, timeout=10)
+        await self._queue.release([performance.run for performance in left])
         await _cancelled(self._keeper)  # last: a run that still plays is still ours
 
     @property
@@ -147,7 +146,7 @@ class Dispatcher:
             try:
                 await self._renew()
                 if steady > LEASE:  # after an outage everybody else first gets the time to renew
-                    await self._end_abandoned()
+                    await self._take_over_abandoned()
                 steady += self._beat
             except StorageUnavailable:
                 steady = timedelta()
@@ -161,22 +160,17 @@ class Dispatcher:
             if performance := self.performance(run_id):
                 performance.cancel(mode)
 
-    async def _end_abandoned(self) -> None:
-        for run in await self._queue.abandoned(self.name):
-            if run.id not in self._player.performances:
-                await self._end_interrupted(run)
-
-    async def _end_interrupted(self, run: Run) -> None:
-        """Its player died. What it had finished is in its log, and goes into the history; the rest is lost."""
-        owner = Principal(run.owner, run.tenant)
-        recorded: list[Recorded] = []
-        after = -1
-        while page := await self._events.read(owner, run.id, after, 1000):
-            recorded.extend(page)
-            after = page[-1].position
-        last, end = interrupted(recorded, run, INTERRUPTED)
-        await self._events.append([Append(run.id, run.attempt, (last,), end)])
-        logger.warning("run was interrupted", extra={"run": run.id})
+    async def _take_over_abandoned(self) -> None:
+        """Their player died. Whoever has room plays them on, from what their logs know."""
+        gone = [run for run in await self._queue.abandoned(self.name) if run.id not in self._player.performances]
+        for run in gone:
+            logger.warning(
+                "run was interrupted and is taken up again", extra={"run": run.id, "attempt": run.attempt + 1}
+            )
+            if run.attempt + 1 >= ATTEMPTS:
+                await self._player.give_up(run, INTERRUPTED)
+        await self._queue.release([run for run in gone if run.attempt + 1 < ATTEMPTS])
+        self.notify()
 
 
 async def _cancelled(task: "asyncio.Task[None] | None") -> None:

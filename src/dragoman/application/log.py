@@ -59,6 +59,10 @@ class Channel:
         self._next = self._stored = self._visible = recorded.position + 1
         self.wake_readers()
 
+    def begin_behind_first(self) -> None:
+        """The store has already written the first event (``RunResumed``); who wants it reads it there."""
+        self._base = self._next = self._stored = self._visible = first_position(self.attempt) + 1
+
     def show(self, event: Event) -> None:
         if self.closed:
             return

@@ -30,7 +30,7 @@ MAX_SESSION_ID = 255
 @dataclass(frozen=True, slots=True)
 class StartRun:
     agent: str
-    input: str | Sequence[Content]
+    input: str | Sequence[Content] | None  # None: answer again what ``options.from_item`` says
     session_id: str | None = None
     context: dict[str, Any] = field(default_factory=dict)
     options: RunOptions = field(default_factory=RunOptions)
@@ -59,6 +59,9 @@ class Runs:
         if self.log.health.failing_since is not None:
             raise StorageUnavailable
         session_id = checked_session_id(start.session_id) if self.sessions_enabled else None
+        again = start.input is None and start.options.from_item is not None
+        if start.options.from_item is not None and session_id is None:
+            raise Invalid("There is no conversation to begin from: give its session_id.", field="from_item")
         run = Run(
             id=run_id(),
             tenant=principal.tenant,
@@ -67,7 +70,7 @@ class Runs:
             provider=card.provider,
             conversation_id=conversation_id() if session_id is not None else None,
             session_id=session_id,
-            input=checked_input(start.input),
+            input=() if again else checked_input(start.input),
             created_at=self.clock.now(),
             options=start.options,
             context=storable_json(start.context),
@@ -185,7 +188,7 @@ def checked_session_id(session_id: str | None) -> str | None:
     return session_id
 
 
-def checked_input(given: str | Sequence[Content]) -> tuple[Content, ...]:
+def checked_input(given: str | Sequence[Content] | None) -> tuple[Content, ...]:
     """The input as items, ready to be stored."""
     if isinstance(given, str):
         return (message("user", storable(given)),)

@@ -1,6 +1,6 @@
 """All verbs in one hand: what a surface is given."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from dragoman.application.catalog import Catalog
@@ -9,6 +9,8 @@ from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.turn import Player
+from dragoman.application.usage import UsageReports
+from dragoman.domain.endpoints import EndpointStats
 from dragoman.ports.clock import Clock
 from dragoman.ports.identity import Authenticator
 from dragoman.ports.runs import RunQueue
@@ -29,3 +31,6 @@ class Services:
     player: Player
     clock: Clock
     checks: dict[str, Check]  # readiness, part by part
+    usage: UsageReports
+    endpoints: Callable[[], Mapping[str, EndpointStats]] = dict  # of models, by name
+    connections: Callable[[], Mapping[str, int]] = dict  # to the database, by what they are doing; empty without a pool

@@ -13,22 +13,27 @@ from dragoman.domain.events import (
     Event,
     ItemDone,
     ModelAnswered,
+    ModelFailed,
     Recorded,
     RunCompleted,
     RunFailed,
+    RunResumed,
     started,
 )
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content, NewItem, assistant_message, complete_pairs, window
+from dragoman.domain.journal import journal_of
 from dragoman.domain.runs import CancelMode, Run, RunError, RunStatus, first_position
 from dragoman.domain.text import storable_json
 from dragoman.domain.usage import Usage
 from dragoman.ports.clock import Clock
-from dragoman.ports.events import End
+from dragoman.ports.events import Append, End, EventLog
 from dragoman.ports.runtime import Outcome, Provider, StopSignal, Turn
 from dragoman.ports.sessions import SessionStore
 
 logger = logging.getLogger(__name__)
+
+PAGE = 1000
 
 INTERNAL = RunError("internal_error", DragomanError.message)
 """What a caller learns of a fault of our own."""
@@ -51,11 +56,15 @@ class Story:
                 self.items.append(NewItem(event.item))
                 if event.name == "message_output_created":
                     self.unfinished.clear()
+            case RunResumed():
+                self.unfinished.clear()
             case ModelAnswered():
-                self.usage = self.usage + event.usage
+                self.usage = self.usage + event.used
                 if not event.path:
                     self.turns += 1
                     self.unfinished.clear()
+            case ModelFailed():
+                self.usage = self.usage + event.used
 
     def told(self) -> tuple[NewItem, ...]:
         """The items for the history. A half answer is kept as such; no call is without an output."""
@@ -94,6 +103,7 @@ class Performance:
         self.failure: RunError | None = None
         self.stopped = False
         self.unstorable = False
+        self.handed_over = False
         self._deadline = deadline
         self._playing: asyncio.Task[Outcome] | None = None
         channel.on_fenced = self.stop_now
@@ -120,6 +130,11 @@ class Performance:
         self.failure = failure
         self.stop_now()
 
+    def hand_over(self) -> None:
+        """Stop at once and say nothing more: somebody else will take the run up from here."""
+        self.handed_over = True
+        self.stop_now()
+
     def stop_now(self) -> None:
         self.stopped = True
         if self._playing is not None:
@@ -133,6 +148,7 @@ class Performance:
 @dataclass(frozen=True, slots=True)
 class Player:
     log: LiveLog
+    events: EventLog
     sessions: SessionStore
     providers: Mapping[str, Provider]
     clock: Clock
@@ -144,16 +160,22 @@ class Player:
     def open(self, run: Run) -> Performance:
         """From here on a claimed run can be followed and cancelled."""
         channel = self.log.open(run.id, run.attempt)
-        channel.begin_with(started(run))
+        if run.attempt == 0:
+            channel.begin_with(started(run))
+        else:
+            channel.begin_behind_first()
         performance = self.performances[run.id] = Performance(run, channel, deadline=self.cancel_deadline)
         return performance
 
     async def play(self, performance: Performance) -> None:
-        """Play a run to its end. Whatever happens, it ends and says how."""
+        """Play a run to its end. Whatever happens, it ends and says how, unless it is handed over."""
         run, channel = performance.run, performance.channel
         try:
             with log_fields(run=run.id, conversation=run.conversation_id, agent=run.agent, trace=run.trace):
                 event, end = await self._perform(run, performance)
+                if performance.handed_over:
+                    await channel.record()  # what was shown is stored
+                    return
                 await channel.record(event, end=end)
                 if performance.unstorable:
                     event, end = _failed(run, INTERNAL, Story())
@@ -168,11 +190,15 @@ class Player:
     async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
         story = Story()
         try:
+            earlier = await self.logged(run) if run.attempt else []
+            for event in earlier:
+                story.add(event)
             turn = Turn(
                 run=run,
                 principal=Principal(run.owner, run.tenant),
                 history=await self._history(run),
                 max_turns=run.options.max_turns,
+                journal=journal_of(earlier),
                 stop=performance.stop,
             )
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
@@ -190,6 +216,25 @@ class Player:
             return _failed(run, INTERNAL, story)
         return _completed(run, outcome, story)
 
+    async def logged(self, run: Run) -> list[Event]:
+        """All that the log of a run holds."""
+        events: list[Event] = []
+        after = -1
+        while page := await self.events.read(Principal(run.owner, run.tenant), run.id, after, PAGE):
+            events.extend(entry.event for entry in page)
+            after = page[-1].position
+        return events
+
+    async def give_up(self, run: Run, failure: RunError) -> None:
+        """End a run that nobody can play any more. What it had finished is in its log, and goes into the history. Its last word
+        stands above anything that a player who was only believed to be dead may write in the meantime."""
+        story = Story()
+        for event in await self.logged(run):
+            story.add(event)
+        event, end = _failed(run, failure, story)
+        last = Recorded(first_position(run.attempt + 1), event)
+        await self.events.append([Append(run.id, run.attempt, (last,), end)])
+
     def _ended(self, run: Run, end: End) -> Run:
         self.endings[end.status] = self.endings.get(end.status, 0) + 1
         logger.info("run ended", extra={"status": end.status, "code": end.error and end.error.code})
@@ -205,6 +250,8 @@ class Player:
 
     async def _history(self, run: Run) -> list[Content]:
         limit = self.history_limit if run.options.history_limit is None else run.options.history_limit
+        if not run.input:
+            limit = max(limit, 1)  # what it answers is there
         items = await self.sessions.history(Principal(run.owner, run.tenant), run.base_item, limit)
         return complete_pairs(window([item.content for item in items], limit))
 
@@ -225,13 +272,3 @@ def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
 def _failed(run: Run, failure: RunError, story: Story) -> tuple[Event, End]:
     event = RunFailed(failure.code, failure.message, failure.retryable, run.session_id)
     return event, End(RunStatus.FAILED, story.usage, items=story.told(), error=failure)
-
-
-def interrupted(recorded: list[Recorded], run: Run, failure: RunError) -> tuple[Recorded, End]:
-    """How a run ends whose player died: from its log alone. Its last word stands above anything that a player who was only
-    believed to be dead may write in the meantime."""
-    story = Story()
-    for entry in recorded:
-        story.add(entry.event)
-    event, end = _failed(run, failure, story)
-    return Recorded(first_position(run.attempt + 1), event), end
