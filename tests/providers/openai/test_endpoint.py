@@ -1,6 +1,7 @@
 """Models over HTTP: a model server that others wrote (``llmock``), in both dialects, with everything that goes wrong."""
 
 import asyncio
+import itertools
 
 import pytest
 from agents import Agent, function_tool
@@ -18,6 +19,7 @@ from dragoman.providers.openai import OPENAI_BASE_URL, ModelEndpoint
 from tests.providers.openai.stage import stage
 
 DIALECTS = ["chat", "responses"]
+CLIENTS = ["fast", "sdk"]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ANSWER = "One two three four five six seven eight nine ten."
 
@@ -35,9 +37,10 @@ def mock(server):
     return mock
 
 
-@pytest.fixture(params=DIALECTS)
+@pytest.fixture(params=itertools.product(DIALECTS, CLIENTS), ids="-".join)
 def endpoint(request, server):
-    return ModelEndpoint(server.base_url("openai"), "key", request.param, {"X-Title": "Dragoman"})
+    dialect, client = request.param
+    return ModelEndpoint(server.base_url("openai"), "key", dialect, {"X-Title": "Dragoman"}, client=client)
 
 
 def theatre_at(endpoint, *agents, **named):
@@ -131,7 +134,7 @@ async def test_a_rate_limit_tells_when_to_come_back(mock, endpoint):
         played = await theatre.play("ann", "Hi")
     assert isinstance(played.error, ModelRateLimited)
     assert played.error.retry_after == 7
-    assert played.events == []
+    assert played.items == []
 
 
 async def test_a_short_rate_limit_is_waited_for(mock, endpoint):

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from dragoman.domain import errors as ours
-from dragoman.providers.openai.errors import failure_called, model_failure, run_failure
+from dragoman.providers.openai.errors import OutOfQuota, failure_called, model_failure, run_failure
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1")
 
@@ -27,7 +27,7 @@ def status(code, *, body=None, **headers):
         (status(500), ours.ModelUnavailable),
         (status(529), ours.ModelUnavailable),
         (status(429), ours.ModelRateLimited),
-        (status(429, body={"code": "insufficient_quota"}), ours.ModelRefused),
+        (status(429, body={"code": "insufficient_quota"}), OutOfQuota),
         (openai.APITimeoutError(request=REQUEST), ours.ModelUnavailable),
         (openai.APIConnectionError(request=REQUEST), ours.ModelUnavailable),
         (openai.APIError("secret", REQUEST, body={"code": "rate_limit_exceeded"}), ours.ModelRateLimited),

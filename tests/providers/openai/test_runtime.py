@@ -693,7 +693,9 @@ async def test_cancelling_in_the_middle_of_an_answer_keeps_what_was_shown():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait_for(task, WAIT)
         assert asyncio.all_tasks() == before
-        assert "".join(e.text for e in theatre.recorder.events) == "half an answer"
+        *said, failed = theatre.recorder.events
+    assert "".join(event.text for event in said) == "half an answer"
+    assert [(tried.status, tried.estimated) for tried in failed.tries] == [("cancelled", True)]
 
 
 async def test_stopping_after_the_turn_lets_the_answer_and_its_tools_finish():

@@ -28,6 +28,11 @@ from dragoman.domain.errors import (
 
 Failure = TypeVar("Failure", bound=DragomanError)
 
+
+class OutOfQuota(ModelRefused):
+    """The account at this endpoint has no money left; another endpoint may still answer."""
+
+
 _IN_A_MODEL_CALL: tuple[tuple[type[Exception], type[ModelError]], ...] = (
     (openai.APIConnectionError, ModelUnavailable),  # time-outs included
     (openai.APIResponseValidationError, ModelBroken),
@@ -56,7 +61,7 @@ _IN_THE_LOOP: tuple[tuple[type[Exception], type[DragomanError]], ...] = (
 _CODES: dict[str, type[ModelError]] = {
     "rate_limit_exceeded": ModelRateLimited,
     "rate_limit_error": ModelRateLimited,
-    "insufficient_quota": ModelRefused,
+    "insufficient_quota": OutOfQuota,
     "server_error": ModelUnavailable,
     "overloaded_error": ModelUnavailable,
     "invalid_prompt": ModelRefused,
@@ -101,8 +106,8 @@ def run_failure(error: Exception) -> DragomanError | None:
 
 def status_failure(status: int, code: str | None, headers: Mapping[str, str]) -> DragomanError:
     """What an HTTP status other than success means."""
-    if status == 429 and code == "insufficient_quota":
-        return ModelRefused()
+    if status == 402 or code == "insufficient_quota":
+        return OutOfQuota()
     if status == 429:
         return ModelRateLimited(retry_after=_retry_after(headers))
     if status in (408, 409) or status >= 500:

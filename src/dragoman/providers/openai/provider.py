@@ -1,7 +1,7 @@
 """The provider: built from values, started and stopped with the application."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,22 @@ from typing import Any
 from agents import Agent, Model, ModelProvider, RunConfig, set_trace_processors
 
 from dragoman.domain.agents import AgentCard, AgentSpec
+from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.errors import ModelRefused
+from dragoman.domain.prices import Prices
+from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.realtime import RealtimeChannelFactory
-from dragoman.ports.runtime import AgentRuntime, Provider
+from dragoman.ports.runtime import Provider
 from dragoman.ports.tools import ToolRegistry
 from dragoman.providers.openai.agents import nested, registry
+from dragoman.providers.openai.agents.conversations import EndpointConversations
 from dragoman.providers.openai.agents.graph import Graph, Models
 from dragoman.providers.openai.agents.models.demo import DemoModels
-from dragoman.providers.openai.agents.models.endpoint import EndpointModels, SdkEndpointModels
+from dragoman.providers.openai.agents.models.router import Router
+from dragoman.providers.openai.agents.models.transport import Wire
 from dragoman.providers.openai.agents.runtime import OpenAIRuntime
 from dragoman.providers.openai.agents.tools import explain_to_runner
-from dragoman.providers.openai.config import DemoSettings, ModelEndpoint, TimeLimits
+from dragoman.providers.openai.config import DemoSettings, ModelEndpoint, TimeLimits, place_of
 
 NAME = "openai"
 THREADS = 64
@@ -44,6 +49,9 @@ class OpenAIProvider:
             if isinstance(spec := agents[key], AgentSpec):
                 self.runtime.max_turns[key] = spec.max_turns
 
+    def endpoints(self) -> Mapping[str, EndpointStats]:
+        return self.models.stats()
+
     async def start(self) -> None:
         set_trace_processors([])  # nothing is uploaded, whatever the environment says
         nested.install()
@@ -52,6 +60,8 @@ class OpenAIProvider:
 
     async def stop(self) -> None:
         await self.models.aclose()
+        if self.runtime.conversations is not None:
+            await self.runtime.conversations.aclose()
 
 
 class NoModels(ModelProvider):
@@ -66,17 +76,27 @@ def build_openai_provider(
     agents: Mapping[str, Agent[Any] | AgentSpec],
     tools: ToolRegistry,
     endpoint: ModelEndpoint | None = None,
+    others: Sequence[ModelEndpoint] = (),
     model: str | None = None,
+    fallbacks: Sequence[str] = (),
+    prices: Prices | None = None,
     demo: DemoSettings | None = None,
     idle_timeout: float = 120.0,
     max_retries: int = 2,
+    conversations: ProviderConversations | None = None,
 ) -> Provider:
-    """Plays ``agents`` with the models of ``endpoint``, else with the demo model.
+    """Plays ``agents`` with the models of ``endpoint`` and ``others``, else with the demo model.
 
-    ``model`` is for agents that name none. A model that is silent for ``idle_timeout`` seconds counts as unavailable.
+    ``model`` is for agents that name none, ``fallbacks`` are asked when it, or whichever an agent names, gives no answer;
+    ``endpoint:model`` is a model of that endpoint. A model that is silent for ``idle_timeout`` seconds counts as unavailable.
+    With ``conversations`` the endpoint, which speaks Responses, keeps conversations too, and is only sent what is new.
     """
-    named = _named_models(endpoint, demo, idle_timeout=idle_timeout, max_retries=max_retries)
-    models = Models(named, model, idle_timeout=idle_timeout)
+    named: ModelProvider = DemoModels(demo) if demo is not None else NoModels()
+    endpoints = [endpoint, *others] if endpoint is not None else []
+    limits = TimeLimits(idle_timeout)
+    if endpoints:
+        named = Router(endpoints, fallbacks, prices, limits=limits, retries=max_retries)
+    models = Models(named, model, idle_timeout=idle_timeout, prices=prices)
     config = RunConfig(
         model_provider=models,
         tracing_disabled=True,
@@ -84,15 +104,15 @@ def build_openai_provider(
         tool_not_found_behavior="return_error_to_model",
         tool_error_formatter=explain_to_runner,
     )
-    provider = OpenAIProvider(OpenAIRuntime(Graph(models), config), models, tools)
+    kept_there = None
+    if conversations is not None and model is not None and (place := place_of(model, endpoints)):
+        there = place[0]
+
+        def has(name: str | None) -> bool:
+            found = place_of(name or model, endpoints)
+            return found is not None and found[0] is there
+
+        kept_there = EndpointConversations(conversations, Wire(there, there.limits or limits), has)
+    provider = OpenAIProvider(OpenAIRuntime(Graph(models), config, conversations=kept_there), models, tools)
     provider.add(agents)
     return provider
-
-
-def _named_models(
-    endpoint: ModelEndpoint | None, demo: DemoSettings | None, *, idle_timeout: float, max_retries: int
-) -> ModelProvider:
-    if endpoint is not None:
-        made = EndpointModels if endpoint.client == "fast" else SdkEndpointModels
-        return made(endpoint, limits=endpoint.limits or TimeLimits(idle_timeout), max_retries=max_retries)
-    return DemoModels(demo) if demo is not None else NoModels()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.domain.agents import AgentCard
-from dragoman.domain.errors import MaxTurnsExceeded, ToolFailed
+from dragoman.domain.errors import MaxTurnsExceeded, ReplayDiverged, ToolFailed
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
 from dragoman.domain.items import Content, assistant_message, text_of, tool_call, tool_output
 from dragoman.domain.runs import RunStatus
@@ -43,7 +43,7 @@ class ScriptedRuntime:
     def _steps(self, turn: Turn) -> list[Step]:
         script = self.scripts.get(turn.run.agent)
         if script is None:
-            return commands(text_of(turn.run.input[-1]))
+            return commands(text_of([*turn.history, *turn.run.input][-1]))
         return list(script(turn) if callable(script) else script)
 
 
@@ -75,6 +75,9 @@ class _Performance:
 
     async def _say(self, step: Say) -> None:
         self._next_turn()
+        self.last_said = step.text
+        if self._replayed():
+            return
         if step.reasoning:
             await self._stream("reasoning", step.reasoning, ())
         await self._stream("text", step.text, step.pieces)
@@ -83,8 +86,7 @@ class _Performance:
             summary = [{"type": "summary_text", "text": step.reasoning}]
             items.append(("reasoning_item_created", {"type": "reasoning", "summary": summary}))
         items.append(("message_output_created", assistant_message(step.text)))
-        self._answer(items, said=step.text)
-        self.last_said = step.text
+        await self._answer(items, said=step.text)
 
     async def _call(self, step: Calls) -> None:
         self._next_turn()
@@ -92,7 +94,8 @@ class _Performance:
         items: list[tuple[ItemName, Content]] = []
         for output, (call_id, one) in enumerate(calls):
             arguments = json.dumps(one.arguments)
-            self._recorder.show(Delta("arguments", arguments, output=output, call_id=call_id, tool=one.tool))
+            if not self._replayed():
+                self._recorder.show(Delta("arguments", arguments, output=output, call_id=call_id, tool=one.tool))
             items.append(("tool_called", tool_call(call_id, one.tool, arguments)))
         await self._answer(items)
         async with asyncio.TaskGroup() as group:
@@ -100,6 +103,8 @@ class _Performance:
                 group.create_task(self._run_tool(call_id, one))
 
     async def _run_tool(self, call_id: str, one: Call) -> None:
+        if self._turn.journal.output(call_id):
+            return
         self._recorder.show(Progress(one.tool, "started"))
         try:
             output, failed = await self._result(one), False
@@ -128,6 +133,8 @@ class _Performance:
         output = tool_output(call_id, json.dumps({"assistant": step.agent}))
         card = self._runtime.agents.get(step.agent)
         previous, self._agent = self._agent, step.agent
+        if self._turn.journal.output(call_id):
+            return
         await self._recorder.record(
             ItemDone("handoff_occurred", output, previous),
             AgentUpdated(card.name if card else step.agent, step.agent, previous),
@@ -138,7 +145,10 @@ class _Performance:
             self._recorder.show(Delta(kind, piece))
             await asyncio.sleep(self._runtime.seconds_per_piece)
 
-    def _answer(self, items: list[tuple[ItemName, Content]], said: str = "") -> Any:
+    async def _answer(self, items: list[tuple[ItemName, Content]], said: str = "") -> None:
+        """Record an answer; durable when this returns. One that the journal has is recorded already."""
+        if self._replayed():
+            return
         answered = ModelAnswered(
             agent=self._agent,
             model=MODEL,
@@ -146,7 +156,14 @@ class _Performance:
             items=len(items),
             usage=_usage(self._heard, _words(said) + len(items)),
         )
-        return self._recorder.record(*(ItemDone(name, item, self._agent) for name, item in items), answered)
+        await self._recorder.record(*(ItemDone(name, item, self._agent) for name, item in items), answered)
+
+    def _replayed(self) -> bool:
+        """Whether the answer of this turn is in the journal, where it must be this agent's."""
+        answer = self._turn.journal.answer("", self.turns - 1)
+        if answer is not None and answer.closed.agent != self._agent:
+            raise ReplayDiverged
+        return answer is not None
 
     def _next_turn(self) -> None:
         limit = self._turn.max_turns or MAX_TURNS

@@ -9,15 +9,20 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from agents import Agent, Model, RunConfig, RunHooks
 
-from dragoman.domain.events import ItemDone, ItemName
+from dragoman.domain.errors import ReplayDiverged
+from dragoman.domain.events import AgentUpdated, ItemDone, ItemName
 from dragoman.domain.ids import new_id
 from dragoman.domain.items import Content
+from dragoman.domain.journal import Answer as JournalledAnswer
 from dragoman.ports.runtime import Recorder, Turn
 from dragoman.providers.openai.agents.translate import item
+
+TRIES_PER_ATTEMPT = 2**10
+"""Of one model call: far more than anybody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +50,59 @@ class Play:
     calls: dict[str, Call] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)  # ids of calls whose output reports a failure
     working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight
+    spoken: set[str] = field(default_factory=set)  # the endpoints that have answered in it
     over: bool = False  # nothing more is written: what is still at work has been cancelled
+    diverged: bool = False  # the journal does not fit these agents
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _ordinals: dict[str, int] = field(default_factory=dict)
+    _tries: dict[tuple[str, int], int] = field(default_factory=dict)  # by path and ordinal
+    _updates: int = 0
+
+    def journalled(self, path: str) -> JournalledAnswer | None:
+        """The next answer on this path, if an earlier attempt has it."""
+        return self.turn.journal.answer(path, self._ordinals.get(path, 0))
+
+    def diverge(self) -> NoReturn:
+        """Stop before anything has an effect, even where a tool's failure policy would swallow what is raised here."""
+        self.diverged = self.over = True
+        raise ReplayDiverged
+
+    async def record_update(self, update: AgentUpdated) -> None:
+        """A change of agent, unless an earlier attempt has shown it."""
+        self._updates += 1
+        if self._updates > self.turn.journal.agent_updates:
+            await self.recorder.record(update)
+
+    @property
+    def answered(self) -> bool:
+        """Whether any model has."""
+        return bool(self._ordinals)
 
     def next_ordinal(self, path: str) -> int:
         ordinal = self._ordinals.get(path, 0)
         self._ordinals[path] = ordinal + 1
         return ordinal
 
+    def number_tries(self, path: str, count: int) -> tuple[int, int]:
+        """The ordinal that the next answer will have, and the number of the first of these tries to get it.
+
+        A later attempt begins above all that an earlier one can have counted.
+        """
+        ordinal = self._ordinals.get(path, 0)
+        first = self._tries.get((path, ordinal), self.turn.run.attempt * TRIES_PER_ATTEMPT)
+        self._tries[path, ordinal] = first + count
+        return ordinal, first
+
     def claim_call_id(self, given: str) -> str:
         """The same id, or a fresh one: history is told apart by call ids, and some models start at ``call_0`` every time."""
         claimed = given if given and given not in self.call_ids else new_id("call")
         self.call_ids.add(claimed)
         return claimed
+
+    def expect_output(self, done: ItemDone) -> None:
+        """A call that has no output yet."""
+        output: ItemName = "handoff_occurred" if done.name == "handoff_requested" else "tool_output"
+        self.calls[done.item["call_id"]] = Call(output, done.agent, done.path)
 
     async def record_output(self, output: Any) -> None:
         """A tool's or a hand-off's output, recorded for the first who brings it and durable when this returns."""

@@ -6,7 +6,7 @@ tool.
 """
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,18 +25,29 @@ from agents.agent import MCPConfig
 from agents.models.default_models import get_default_model_settings
 
 from dragoman.domain.agents import key_from
+from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.errors import Invalid, ModelRefused
+from dragoman.domain.prices import Prices
+from dragoman.providers.openai.agents.models.direct import DirectModel
 from dragoman.providers.openai.agents.models.journal import JournalModel
+from dragoman.providers.openai.agents.models.router import Router
+from dragoman.providers.openai.agents.models.routing import Endpoint, RoutedModel, Target
+from dragoman.providers.openai.agents.models.sdk import SdkModel
 from dragoman.providers.openai.agents.tools import explained, prepared
+
+GetTools = Callable[[RunContextWrapper[Any]], Coroutine[Any, Any, list[Tool]]]
 
 
 class Models(ModelProvider):
     """Finds the model for a name, or wraps the one an agent brings. Every model it gives is a ``JournalModel``."""
 
-    def __init__(self, named: ModelProvider, default: str | None, *, idle_timeout: float) -> None:
+    def __init__(
+        self, named: ModelProvider, default: str | None, *, idle_timeout: float, prices: Prices | None = None
+    ) -> None:
         self.default = default
         self._named = named
         self._idle_timeout = idle_timeout
+        self._prices = prices
 
     def get_model(self, model_name: str | None) -> JournalModel:
         return self.find(model_name)
@@ -50,6 +61,10 @@ class Models(ModelProvider):
         model = self._named.get_model(name)
         return self._journal(model, str(getattr(model, "model", name)))
 
+    def stats(self) -> Mapping[str, EndpointStats]:
+        """How the endpoints are doing."""
+        return self._named.stats() if isinstance(self._named, Router) else {}
+
     def name_of(self, wanted: str | Model | None) -> str:
         """What the log and the catalogue call it; empty if nothing would answer."""
         try:
@@ -61,7 +76,10 @@ class Models(ModelProvider):
         await self._named.aclose()
 
     def _journal(self, model: Model, name: str) -> JournalModel:
-        return JournalModel(model, name, idle_timeout=self._idle_timeout)
+        if not isinstance(model, RoutedModel):  # one of its own kind, with nowhere else to go
+            asked = model if isinstance(model, DirectModel) else SdkModel(model, silence=self._idle_timeout)
+            model = RoutedModel([Target(Endpoint(failures=None), name, asked)], self._prices)
+        return JournalModel(model, name)
 
 
 class Graph:
@@ -82,6 +100,10 @@ class Graph:
     def __getitem__(self, key: str) -> Agent[Any]:
         return self.clone(self._agents[key])
 
+    def original(self, key: str) -> Agent[Any]:
+        """A registered agent as it was given."""
+        return self._agents[key]
+
     def key_of(self, agent: Agent[Any]) -> str:
         """The key of an agent or its clone. One that is not registered gets the key it would have."""
         original = self._originals.get(id(agent), lambda: None)() or agent
@@ -101,6 +123,8 @@ class Graph:
         clone.model = self.models.find(agent.model).of(self.key_of(agent))
         clone.model_settings = self._settings(agent)
         clone.mcp_config = _mcp_config(agent)
+        if agent.mcp_servers:
+            clone.get_mcp_tools = _mcp_tools(clone.get_mcp_tools)  # type: ignore[assignment, method-assign]
         self._remember(agent, clone)
         clone.handoffs = [self._handoff(target) for target in agent.handoffs]  # last: they may lead back here
         return clone
@@ -119,7 +143,7 @@ class Graph:
         """Without the SDK's retries: one logical call is one answer. Its defaults fit the model that will really answer."""
         settings = agent.model_settings
         if agent.model is None and settings == get_default_model_settings():
-            settings = get_default_model_settings(self.models.default) if self.models.default else ModelSettings()
+            settings = get_default_model_settings(self.models.name_of(None)) if self.models.default else ModelSettings()
         usage = True if settings.include_usage is None else settings.include_usage
         return replace(settings, retry=None, include_usage=usage)
 
@@ -138,7 +162,16 @@ def _tool(tool: Tool) -> Tool:
     return prepared(tool) if isinstance(tool, FunctionTool) else tool
 
 
+def _mcp_tools(get: GetTools) -> GetTools:
+    """Tools of MCP servers are made anew for every turn, and prepared then."""
+
+    async def get_prepared(context: RunContextWrapper[Any]) -> list[Tool]:
+        return [_tool(tool) for tool in await get(context)]
+
+    return get_prepared
+
+
 def _mcp_config(agent: Agent[Any]) -> MCPConfig:
-    """Tools of MCP servers are made anew for every turn; how their failures are told is all that can be prepared."""
+    """How failures of tools of MCP servers are told."""
     policy = agent.mcp_config.get("failure_error_function", default_tool_error_function)
     return {**agent.mcp_config, "failure_error_function": explained(policy)}

@@ -13,7 +13,8 @@ class PlayHooks(RunHooks[Any]):
     """Writes to the run it is called in; the same object serves all."""
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:  # noqa: ARG002
-        if play := current_play():
+        play = current_play()
+        if play and not (isinstance(context, ToolContext) and play.turn.journal.output(context.tool_call_id)):
             play.recorder.show(Progress(tool.name, "started", path=current_path()))
 
     async def on_tool_end(

@@ -14,11 +14,12 @@ from agents import (
 )
 from agents.run import DEFAULT_MAX_TURNS, AgentRunner
 
-from dragoman.domain.errors import ToolFailed
+from dragoman.domain.errors import ModelRefused, ReplayDiverged, ToolFailed
 from dragoman.domain.events import AgentUpdated
 from dragoman.domain.runs import RunStatus
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from dragoman.providers.openai.agents import translate
+from dragoman.providers.openai.agents.conversations import EndpointConversations, Thread
 from dragoman.providers.openai.agents.current import Play, known_call_ids, playing
 from dragoman.providers.openai.agents.graph import Graph
 from dragoman.providers.openai.agents.hooks import PlayHooks
@@ -41,25 +42,45 @@ class Context(dict[str, Any]):
         self.run_id = turn.run.id
         self.session_id = turn.run.session_id
 
+    def idempotency_key(self, call_id: str) -> str:
+        """The same whenever a tool call is made again, after a crash too: ``ctx.context.idempotency_key(ctx.tool_call_id)``."""
+        return f"{self.run_id}/{call_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenAIRuntime:
     graph: Graph
     config: RunConfig
     max_turns: dict[str, int] = field(default_factory=dict)  # by agent, where it has a limit of its own
+    conversations: EndpointConversations | None = None  # if the endpoint keeps them, too
     _runner: AgentRunner = field(default_factory=AgentRunner)
     _hooks: PlayHooks = field(default_factory=PlayHooks)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        if self.conversations is None or not self.conversations.suit(turn, self.graph.original(turn.run.agent)):
+            return await self._play(self._begin(turn, recorder))
+        thread = await self.conversations.resume(turn)
         play = self._begin(turn, recorder)
+        try:
+            return await self._play(play, thread)
+        except ModelRefused:
+            if thread.fresh or play.answered:
+                raise
+        # It may be gone at the endpoint; ours is complete.
+        return await self._play(self._begin(turn, recorder), await self.conversations.open(turn))
+
+    async def _play(self, play: Play, thread: Thread | None = None) -> Outcome:
+        turn = play.turn
+        history = turn.history if thread is None or thread.fresh else ()
         with playing(play):
             result = self._runner.run_streamed(
                 self.graph[turn.run.agent],
-                translate.model_input(turn.history, turn.run.input),
+                translate.model_input(history, turn.run.input),
                 context=Context(turn),
                 max_turns=turn.max_turns or self.max_turns.get(turn.run.agent, DEFAULT_MAX_TURNS),
                 hooks=play.hooks,
                 run_config=play.config,
+                conversation_id=thread.id if thread else None,
             )
         turn.stop.on_request(lambda: result.cancel(mode="after_turn"))
         reading = asyncio.create_task(_read(result, play))
@@ -70,12 +91,16 @@ class OpenAIRuntime:
         except ModelRefusalError as refused:  # an answer, too
             return Outcome(refused.refusal)
         except Exception as error:
+            if play.diverged:
+                raise ReplayDiverged from error
             if failure := run_failure(error):
                 raise failure from error
             raise
         finally:
             play.over = True
             await _settle(result, {reading, *play.working})
+        if play.diverged or play.journalled(""):  # swallowed by a tool, or it ended before its log does
+            raise ReplayDiverged
         return _outcome(turn, result)
 
     def _begin(self, turn: Turn, recorder: Recorder) -> Play:
@@ -107,7 +132,7 @@ async def _note(event: StreamEvent, play: Play) -> None:
         agent, previous = play.key_of(event.new_agent), play.speaking
         if agent != previous:
             play.speaking = agent
-            await play.recorder.record(AgentUpdated(event.new_agent.name, agent, previous))
+            await play.record_update(AgentUpdated(event.new_agent.name, agent, previous))
 
 
 def _outcome(turn: Turn, result: RunResultStreaming) -> Outcome:

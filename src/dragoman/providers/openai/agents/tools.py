@@ -19,6 +19,7 @@ from agents.tool import resolve_function_tool_failure_error_function, set_functi
 from agents.tool_context import ToolContext
 
 from dragoman.domain.tools import Tool, ToolError
+from dragoman.providers.openai.agents import translate
 from dragoman.providers.openai.agents.current import current_play, inside_call
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ def _inside_its_path(invoke: Invoke) -> Invoke:
         play = current_play()
         if play is None:
             return await invoke(context, arguments)
+        if earlier := play.turn.journal.output(context.tool_call_id):
+            return translate.returned(earlier.item["output"])
         with inside_call(play, context.tool_call_id):
             try:
                 return await invoke(context, arguments)

@@ -61,6 +61,13 @@ def item(output: BaseModel | dict[str, Any]) -> Content:
     return content
 
 
+def returned(output: Any) -> Any:
+    """What a tool returned, from the output it became: text, or parts, which the SDK calls by shorter names than the wire."""
+    if not isinstance(output, list):
+        return output
+    return [{**part, "type": part["type"].removeprefix("input_")} for part in output]
+
+
 def response_id(given: str | None) -> str | None:
     """An endpoint's id of its answer; Chat Completions has none."""
     return None if given == PLACEHOLDER_ID else given

@@ -25,7 +25,7 @@ from dragoman.providers.openai.agents.models import output
 from dragoman.providers.openai.agents.models.bodies import chat_body
 from dragoman.providers.openai.agents.models.direct import DirectModel, Listener, Request
 from dragoman.providers.openai.agents.models.history import REPLAYED_AS
-from dragoman.providers.openai.agents.models.payload import END, error_in, parsed, reported_failure
+from dragoman.providers.openai.agents.models.payload import END, NONSENSE, error_in, parsed, reported_failure
 from dragoman.providers.openai.agents.models.thinking import Piece, Thoughts
 from dragoman.providers.openai.agents.models.transport import Wire
 
@@ -117,7 +117,7 @@ class ChatReader:
                     self._choose(choice)
             if used := chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"):
                 self._usage = used
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except NONSENSE as error:
             raise ModelBroken from error
 
     def _choose(self, choice: Json) -> None:
@@ -203,6 +203,8 @@ class ChatReader:
         self._say("reasoning", thought, self._reasoning_output)
 
     def _say(self, kind: DeltaKind, text: str, output: int) -> None:
+        if not isinstance(text, str):
+            raise TypeError(kind)
         self._listener.say(kind, text, output)
         self.begun = True
 
@@ -260,7 +262,10 @@ class ChatReader:
         if self._finish == "content_filter" and not (self._text or self._refusal or self._calls):
             self._refuse(WITHHELD)
         cut = _CUTS.get(self._finish or "") if not self._refusal else None
-        return output.response(self._output(), self._used(sent), cut=cut)
+        try:
+            return output.response(self._output(), self._used(sent), cut=cut)
+        except NONSENSE as error:
+            raise ModelBroken from error
 
     def _output(self) -> list[TResponseOutputItem]:
         items: dict[int, TResponseOutputItem] = {call.output: self._function_call(call) for call in self._calls}
@@ -278,7 +283,7 @@ class ChatReader:
                     type="output_text",
                     text="".join(self._text),
                     annotations=ChatCmplHelpers.convert_url_citations(self._annotations),
-                    logprobs=[_logprob(each) for each in self._logprobs],
+                    logprobs=_logprobs(self._logprobs),
                 )
             )
         if self._refusal:
@@ -333,13 +338,16 @@ class ChatReader:
 _CUTS: dict[str, output.Cut] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def _logprob(told: Json) -> Logprob:
-    return Logprob(
-        token=told["token"],
-        logprob=told["logprob"],
-        bytes=told.get("bytes") or [],
-        top_logprobs=[
-            LogprobTopLogprob(token=top["token"], logprob=top["logprob"], bytes=top.get("bytes") or [])
-            for top in told.get("top_logprobs") or ()
-        ],
-    )
+def _logprobs(told: list[Json]) -> list[Logprob]:
+    """All of them or none: no answer fails for figures beside it."""
+    try:
+        return [
+            Logprob(**_logprob(each), top_logprobs=[LogprobTopLogprob(**_logprob(top)) for top in each["top_logprobs"]])
+            for each in told
+        ]
+    except NONSENSE:
+        return []
+
+
+def _logprob(told: Json) -> Json:
+    return {"token": told["token"], "logprob": told["logprob"], "bytes": told.get("bytes") or []}

@@ -13,7 +13,6 @@ from openai.types.responses.response import IncompleteDetails
 from dragoman.domain.errors import ModelBroken, ModelRefused
 from dragoman.providers.openai.agents.models.chat import ChatCompletionsModel
 from dragoman.providers.openai.agents.models.responses import ResponsesModel
-from dragoman.providers.openai.agents.models.retries import Retrying
 from dragoman.providers.openai.agents.models.transport import Wire
 from dragoman.providers.openai.config import ModelEndpoint, TimeLimits
 
@@ -21,14 +20,12 @@ from dragoman.providers.openai.config import ModelEndpoint, TimeLimits
 class EndpointModels(ModelProvider):
     """Every name is a model of this endpoint, spoken to with our own client."""
 
-    def __init__(self, endpoint: ModelEndpoint, *, limits: TimeLimits, max_retries: int) -> None:
+    def __init__(self, endpoint: ModelEndpoint, *, limits: TimeLimits) -> None:
         self._made = ResponsesModel if endpoint.spoken == "responses" else ChatCompletionsModel
         self._wire = Wire(endpoint, limits)
-        self._max_retries = max_retries
 
     def get_model(self, model_name: str | None) -> Model:
-        name = _checked(model_name)
-        return Retrying(self._made(name, self._wire), name, times=self._max_retries)
+        return self._made(_checked(model_name), self._wire)
 
     async def aclose(self) -> None:
         await self._wire.aclose()
@@ -37,14 +34,14 @@ class EndpointModels(ModelProvider):
 class SdkEndpointModels(ModelProvider):
     """The same with the SDK's models and its client."""
 
-    def __init__(self, endpoint: ModelEndpoint, *, limits: TimeLimits, max_retries: int) -> None:
+    def __init__(self, endpoint: ModelEndpoint, *, limits: TimeLimits) -> None:
         self._spoken = endpoint.spoken
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=endpoint.api_key or "none",  # servers without keys do not read it; the client insists on one
             default_headers=endpoint.headers,
             default_query=endpoint.query,
-            max_retries=max_retries,
+            max_retries=0,  # whoever asks us knows better whether to ask again
             timeout=httpx2.Timeout(limits.silence, connect=limits.connect),
         )
 

@@ -4,27 +4,26 @@ What is streamed is shown as it comes; the finished answer is recorded as a whol
 terminal one: that is all it needs. An answer that calls tools is durable before the Runner, and so any tool, sees it.
 """
 
-import logging
-from collections.abc import AsyncIterator, Awaitable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agents import Model, ModelResponse
 from agents.items import TResponseOutputItem, TResponseStreamEvent
+from agents.models.fake_id import FAKE_RESPONSES_ID
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
 
-from dragoman.domain.errors import ModelBroken
-from dragoman.domain.events import Delta, DeltaKind, ItemDone, ItemName, ModelAnswered
-from dragoman.domain.items import Content, text_of
+from dragoman.domain.events import Delta, DeltaKind, ItemDone, ModelAnswered, ModelFailed
+from dragoman.domain.items import Content, is_call, text_of
+from dragoman.domain.journal import Answer as JournalledAnswer
 from dragoman.domain.text import storable
+from dragoman.domain.usage import Try
 from dragoman.providers.openai.agents import translate
-from dragoman.providers.openai.agents.current import Call, Play, current_path, current_play
-from dragoman.providers.openai.agents.models.direct import DirectModel, Request, sdk_usage
-from dragoman.providers.openai.agents.models.output import is_estimate
-from dragoman.providers.openai.agents.models.sdk import SdkModel
-from dragoman.providers.openai.errors import model_failure
-
-logger = logging.getLogger(__name__)
+from dragoman.providers.openai.agents.current import Play, current_path, current_play
+from dragoman.providers.openai.agents.models import output
+from dragoman.providers.openai.agents.models.direct import Request, sdk_usage
+from dragoman.providers.openai.agents.models.routing import Routed, RoutedModel, Witness
 
 _THINKS_OR_SPEAKS = frozenset({"message", "reasoning"})
 _NO_CALL = (None, None)
@@ -40,18 +39,16 @@ class AnswerTruncated(Exception):
 
 
 class JournalModel(Model):
-    """Stands before ``inner``. ``name`` is what the log calls it; one of the SDK's kind may be silent for ``idle_timeout``."""
+    """Stands before ``inner``. ``name`` is what the catalogue calls it; the log says which model really answered."""
 
-    def __init__(self, inner: Model, name: str, *, agent: str | None = None, idle_timeout: float) -> None:
+    def __init__(self, inner: RoutedModel, name: str, *, agent: str | None = None) -> None:
         self.inner = inner
         self.name = name
         self._agent = agent
-        self._idle_timeout = idle_timeout
-        self._asked = inner if isinstance(inner, DirectModel) else SdkModel(inner, silence=idle_timeout)
 
     def of(self, agent: str) -> "JournalModel":
         """The same model in the hands of one agent, whose name its answers carry."""
-        return JournalModel(self.inner, self.name, agent=agent, idle_timeout=self._idle_timeout)
+        return JournalModel(self.inner, self.name, agent=agent)
 
     async def get_response(self, *args: Any, **named: Any) -> ModelResponse:
         """Called for nested agents. It streams as well, so that they can be watched."""
@@ -65,19 +62,50 @@ class JournalModel(Model):
     async def _answer(self, request: Request) -> Response:
         play = current_play()
         assert play is not None, "a prepared agent is played by its runtime only"
+        if play.diverged:
+            play.diverge()
         if isinstance(request.input, list):
             await play.record_outputs(request.input)
-        answer = Answer(play, self._agent or play.speaking, self.name, frozenset(h.tool_name for h in request.handoffs))
+        agent = self._agent or play.speaking
+        if earlier := play.journalled(current_path()):
+            return replayed(play, earlier, agent, request)
+        answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs))
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
+        witness = Witness(play.turn.principal.tenant, frozenset(play.spoken))
         try:
-            response = await self._asked.answer(request, answer)
-        except Exception as error:
-            if failure := model_failure(error, begun=answer.begun):
-                raise failure from error
-            logger.exception("the model %s failed in an unexpected way", self.name)
-            raise ModelBroken from error
-        return await answer.finish(response)
+            routed = await self.inner.ask(request, answer, witness)
+        except (Exception, asyncio.CancelledError):
+            answer.fail(witness.tries)
+            raise
+        return await answer.finish(routed, witness.tries)
+
+
+def replayed(play: Play, earlier: JournalledAnswer, agent: str, request: Request) -> Response:
+    """An answer that an earlier attempt recorded. The model is not asked, and nothing is recorded again."""
+    closed = earlier.closed
+    if closed.agent != agent or not all(_still_fits(done, play, request) for done in earlier.items):
+        play.diverge()
+    play.next_ordinal(closed.path)
+    play.spoken.add(closed.endpoint)
+    if closed.truncated and not closed.path:
+        raise AnswerTruncated("".join(text_of(done.item) for done in earlier.items), closed.response_id)
+    for done in earlier.items:
+        if call_id := done.item.get("call_id"):
+            play.call_ids.add(call_id)
+            if play.turn.journal.output(call_id) is None:
+                play.expect_output(done)
+    said = [output.item({"id": FAKE_RESPONSES_ID, **done.item}) for done in earlier.items]
+    return output.response(said, output.usage(0, 0), id=closed.response_id)
+
+
+def _still_fits(done: ItemDone, play: Play, request: Request) -> bool:
+    """Whether the agent still has the tool of a call that was answered. (One it never had was answered with a failure.)"""
+    if not is_call(done.item):
+        return True
+    answered = play.turn.journal.output(done.item["call_id"])
+    known = {tool.name for tool in request.tools} | {handoff.tool_name for handoff in request.handoffs}
+    return answered is None or answered.failed or done.item["name"] in known
 
 
 @dataclass(slots=True)
@@ -86,10 +114,8 @@ class Answer:
 
     play: Play
     agent: str
-    model: str
     handoffs: frozenset[str]
     path: str = field(default_factory=current_path)
-    begun: bool = False
     _calls: dict[int, tuple[str, str]] = field(default_factory=dict)  # by output index: call id and tool
     _claimed: list[tuple[str, str]] = field(default_factory=list)  # the model's call ids and ours, in order
 
@@ -98,41 +124,54 @@ class Answer:
 
     def say(self, kind: DeltaKind, text: str, output: int) -> None:
         call_id, tool = self._calls.get(output, _NO_CALL) if kind == "arguments" else _NO_CALL
-        self.begun = True
         self.play.recorder.show(Delta(kind, storable(text), self.path, output, call_id, tool))
 
-    async def finish(self, response: Response) -> Response:
+    def fail(self, tries: Sequence[Try]) -> None:
+        """Record that there is no answer, and what trying has used."""
+        if tries:
+            ordinal, first = self.play.number_tries(self.path, len(tries))
+            self.play.recorder.record(ModelFailed(self.agent, ordinal, tuple(tries), self.path, first))
+
+    async def finish(self, routed: Routed, tries: Sequence[Try]) -> Response:
         """Record the answer. What comes back is for the Runner: the same, with the call ids of the log."""
+        response = routed.response
         truncated = response.status == "incomplete" or response.incomplete_details is not None
-        output = [self._settled(item) for item in response.output]
+        said = [self._settled(item) for item in response.output]
         if truncated:  # half a call is none
-            output = [item for item in output if item.type in _THINKS_OR_SPEAKS]
-        contents = [translate.item(item) for item in output]
-        durable = self._record(contents, response, truncated=truncated)
+            said = [item for item in said if item.type in _THINKS_OR_SPEAKS]
+        contents = [translate.item(item) for item in said]
+        durable = self._record(contents, routed, tries, truncated=truncated)
         if truncated and not self.path:
             raise AnswerTruncated("".join(map(text_of, contents)), translate.response_id(response.id))
-        if any(item.type not in _THINKS_OR_SPEAKS for item in output):
+        if any(item.type not in _THINKS_OR_SPEAKS for item in said):
             await durable
-        return response.model_copy(update={"output": output})
+        return response.model_copy(update={"output": said})
 
-    def _record(self, contents: list[Content], response: Response, *, truncated: bool) -> Awaitable[None]:
+    def _record(
+        self, contents: list[Content], routed: Routed, tries: Sequence[Try], *, truncated: bool
+    ) -> Awaitable[None]:
         items = []
         for content in contents:
             name = translate.item_name(content, self.handoffs)
-            items.append(ItemDone(name, content, self.agent, self.path))
+            items.append(done := ItemDone(name, content, self.agent, self.path))
             if "call_id" in content:
-                output: ItemName = "handoff_occurred" if name == "handoff_requested" else "tool_output"
-                self.play.calls[content["call_id"]] = Call(output, self.agent, self.path)
+                self.play.expect_output(done)
+        _, first_try = self.play.number_tries(self.path, len(tries) + 1)
+        self.play.spoken.add(routed.endpoint)
         answered = ModelAnswered(
             agent=self.agent,
-            model=self.model,
+            model=routed.model,
             ordinal=self.play.next_ordinal(self.path),
             items=len(items),
-            usage=translate.usage(response.usage, self.model),
-            response_id=translate.response_id(response.id),
+            usage=routed.usage,
+            response_id=translate.response_id(routed.response.id),
             path=self.path,
             truncated=truncated,
-            estimated=is_estimate(response.usage),
+            estimated=routed.estimated,
+            endpoint=routed.endpoint,
+            latency_ms=routed.latency_ms,
+            tries=tuple(tries),
+            first_try=first_try,
         )
         return self.play.recorder.record(*items, answered)
 

@@ -9,6 +9,8 @@ from dragoman.domain.errors import DragomanError, ModelBroken
 from dragoman.providers.openai.errors import failure_called, status_failure
 
 END = b"[DONE]"
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+"""What reading an answer raises when parts of it are missing or something else than they should be."""
 
 
 def parsed(data: bytes) -> Any:
@@ -18,7 +20,7 @@ def parsed(data: bytes) -> Any:
     except orjson.JSONDecodeError:
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelBroken from error
 
 

@@ -9,7 +9,7 @@ from dragoman.domain.events import DeltaKind
 from dragoman.providers.openai.agents.models import output
 from dragoman.providers.openai.agents.models.bodies import responses_body
 from dragoman.providers.openai.agents.models.direct import DirectModel, Listener, Request
-from dragoman.providers.openai.agents.models.payload import END, error_in, parsed, reported_failure
+from dragoman.providers.openai.agents.models.payload import END, NONSENSE, error_in, parsed, reported_failure
 from dragoman.providers.openai.agents.models.transport import Wire
 from dragoman.providers.openai.agents.translate import ARGUMENTS_DELTA, DELTAS
 
@@ -49,7 +49,7 @@ class ResponsesReader:
         told = parsed(event)
         try:
             self._hear(told)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except NONSENSE as error:
             raise ModelBroken from error
 
     def read_whole(self, body: bytes) -> None:
@@ -61,7 +61,7 @@ class ResponsesReader:
                 for part in item.get("content") or () if item["type"] == "message" else ():
                     self._say("refusal" if "refusal" in part else "text", part.get("refusal") or part["text"], place)
             self._finish(answer)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except NONSENSE as error:
             raise ModelBroken from error
 
     def _hear(self, told: Json) -> None:
@@ -86,6 +86,8 @@ class ResponsesReader:
             self._listener.begin_call(place, item.get("call_id") or "", item.get("name") or "")
 
     def _say(self, kind: DeltaKind, text: str, place: int) -> None:
+        if not isinstance(text, str):
+            raise TypeError(kind)
         if text:
             self._listener.say(kind, text, place)
             self.begun = True
@@ -107,7 +109,7 @@ class ResponsesReader:
                 id=answer.get("id"),
                 cut=_cut(answer),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except NONSENSE as error:
             raise ModelBroken from error
 
 

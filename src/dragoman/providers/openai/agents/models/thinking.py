@@ -14,7 +14,7 @@ class Thoughts:
 
     def __init__(self) -> None:
         self._held = ""  # what may still become a tag
-        self._state: Literal["before", "thinking", "after", "speaking"] = "before"
+        self._state: Literal["before", "opened", "thinking", "closed", "speaking"] = "before"
 
     @property
     def over(self) -> bool:
@@ -23,26 +23,26 @@ class Thoughts:
 
     def split(self, text: str) -> list[Piece]:
         text, self._held = self._held + text, ""
+        if self._state == "speaking":
+            return [("text", text)]
+        if self._state == "closed":
+            return self._speak(text)
         if self._state == "before":
             return self._begin(text)
-        if self._state == "thinking":
-            return self._think(text)
-        if self._state == "after":
-            return self._speak(text)
-        return [("text", text)]
+        return self._think(text)
 
     def rest(self) -> list[Piece]:
         """What was held back when the answer ended: no tag after all."""
         held, self._held = self._held, ""
-        if not held or self._state == "after":
+        if not held:
             return []
-        return [("reasoning" if self._state == "thinking" else "text", held)]
+        return [("text" if self._state == "before" else "reasoning", held)]
 
     def _begin(self, text: str) -> list[Piece]:
         said = text.lstrip()
         if said.startswith(OPENING):
-            self._state = "thinking"
-            return self._think(said.removeprefix(OPENING).lstrip())
+            self._state = "opened"
+            return self._think(said.removeprefix(OPENING))
         if OPENING.startswith(said):
             self._held = text
             return []
@@ -50,16 +50,19 @@ class Thoughts:
         return [("text", text)]
 
     def _think(self, text: str) -> list[Piece]:
+        if self._state == "opened" and not (text := text.lstrip()):
+            return []
+        self._state = "thinking"
         thought, closing, said = text.partition(CLOSING)
         if closing:
-            self._state = "after"
+            self._state = "closed"
             return [*_piece(thought), *self._speak(said)]
         held = next((n for n in range(len(CLOSING) - 1, 0, -1) if text.endswith(CLOSING[:n])), 0)
         self._held = text[len(text) - held :]
         return _piece(text[: len(text) - held])
 
     def _speak(self, text: str) -> list[Piece]:
-        """The blank lines between thought and answer belong to neither."""
+        """The blank lines around a thought belong to nobody."""
         if not (said := text.lstrip()):
             return []
         self._state = "speaking"
