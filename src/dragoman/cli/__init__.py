@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import serve, settings
+from dragoman.cli import db, doctor, migrate, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -18,6 +18,11 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("settings")(settings.settings)
+app.command("doctor")(doctor.doctor)
+app.command("migrate")(migrate.migrate)
+app.add_typer(db.app, name="db")
+app.add_typer(sessions.imports, name="import")
+app.add_typer(sessions.exports, name="export")
 
 
 def _version(wanted: bool) -> None:

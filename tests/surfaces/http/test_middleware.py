@@ -115,7 +115,7 @@ async def test_a_local_server_answers_only_its_own_machine(peer, status):
 )
 async def test_no_form_of_another_site_can_start_work_at_a_local_server(headers, status):
     async with house(options=LOCAL) as at:
-        answer = await at.client.post("/chat/run", content=b'{"input": "Hello"}', headers=headers)
+        answer = await at.client.post("/chat/run", content=b'{"input": "Hello", "session_id": "s"}', headers=headers)
         assert answer.status_code == status
         assert len((await at.client.get("/runs")).json()["runs"]) == (status == 200)
 

@@ -1,6 +1,7 @@
 """``GET /metrics`` for Prometheus. Each application has a registry of its own; nothing is global."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import get_args
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -11,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
 from dragoman.application.services import Services
+from dragoman.domain.endpoints import Circuit, EndpointStats
 from dragoman.domain.errors import StorageUnavailable
 from dragoman.surfaces.http.deps import NativeRoute
 from dragoman.surfaces.http.openapi import failures
@@ -65,8 +67,41 @@ class ServiceMetrics(Collector):
         yield CounterMetricFamily("dragoman_log_commits", "Transactions of the log.", log.health.commits)
         yield CounterMetricFamily("dragoman_log_failures", "Transactions of the log that failed.", log.health.failures)
         yield CounterMetricFamily("dragoman_log_events", "Events stored.", log.health.events)
+        connections = GaugeMetricFamily(
+            "dragoman_database_connections",
+            "Connections of the pool in use, and work waiting for one.",
+            labels=["state"],
+        )
+        for state, number in self._services.connections().items():
+            connections.add_metric([state], number)
+        yield connections
+        yield from _endpoint_metrics(self._services.endpoints())
         failing = log.health.failing_since is not None
         yield GaugeMetricFamily("dragoman_log_failing", "1 while events cannot be stored.", float(failing))
+
+
+def _endpoint_metrics(endpoints: Mapping[str, EndpointStats]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "dragoman_model_requests", "Requests to model endpoints, by how they ended.", labels=["endpoint", "outcome"]
+    )
+    seconds = CounterMetricFamily("dragoman_model_seconds", "Seconds spent on them.", labels=["endpoint"])
+    tokens = CounterMetricFamily("dragoman_model_tokens", "Tokens, estimates included.", labels=["endpoint", "kind"])
+    active = GaugeMetricFamily("dragoman_model_active", "Requests in progress.", labels=["endpoint"])
+    waiting = GaugeMetricFamily("dragoman_model_waiting", "Calls waiting for their turn.", labels=["endpoint"])
+    circuit = GaugeMetricFamily(
+        "dragoman_model_circuit", "1 for the state an endpoint's circuit is in.", labels=["endpoint", "state"]
+    )
+    for name, stats in endpoints.items():
+        for outcome, count in stats.requests.items():
+            requests.add_metric([name, outcome], count)
+        seconds.add_metric([name], stats.seconds)
+        tokens.add_metric([name, "input"], stats.input_tokens)
+        tokens.add_metric([name, "output"], stats.output_tokens)
+        active.add_metric([name], stats.active)
+        waiting.add_metric([name], stats.waiting)
+        for state in get_args(Circuit):
+            circuit.add_metric([name, state], float(state == stats.circuit))
+    yield from (requests, seconds, tokens, active, waiting, circuit)
 
 
 def metrics_routes(services: Services, http: HttpMetrics) -> APIRouter:

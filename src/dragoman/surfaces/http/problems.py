@@ -39,6 +39,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.Conflict: Row(409, "Conflict"),
     errors.ConversationBusy: Row(409, "Conversation busy"),
     errors.RunEnded: Row(409, "Run ended"),
+    errors.NameTaken: Row(409, "Name taken"),
     errors.SessionsDisabled: Row(409, "Sessions disabled"),
     errors.Unavailable: Row(503, "Unavailable", retry_after=2),
     errors.StorageUnavailable: Row(503, "Storage unavailable", retry_after=2),
@@ -54,6 +55,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.ToolFailed: Row(502, "Tool failed"),
     errors.GuardrailBlocked: Row(400, "Blocked by a guardrail"),
     errors.Interrupted: Row(503, "Interrupted", retry_after=2),
+    errors.ReplayDiverged: Row(409, "Agents changed"),
     errors.ConversationDeleted: Row(409, "Conversation deleted"),
     errors.LogFull: Row(500, "Run too long"),
 }

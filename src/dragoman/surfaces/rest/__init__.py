@@ -1,4 +1,4 @@
-"""The native API: agents, runs, and their logs as JSON and server-sent events."""
+"""The native API: agents, conversations, runs, and their logs as JSON and server-sent events."""
 
 from fastapi import APIRouter
 
@@ -6,13 +6,22 @@ from dragoman.application.services import Services
 from dragoman.surfaces.http.deps import Given
 from dragoman.surfaces.http.stream import SILENCE
 from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue_router, root_router
+from dragoman.surfaces.rest.conversations import conversations_router
 from dragoman.surfaces.rest.runs import runs_router
+from dragoman.surfaces.rest.usage import usage_router
 
 
 def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIRouter]:
     """All native routes, in the order in which they must be asked."""
     given = Given(services, silence)
-    return [catalogue_router(given), agents_router(given), runs_router(given), root_router(given)]
+    return [
+        catalogue_router(given),
+        agents_router(given),
+        conversations_router(given),
+        runs_router(given),
+        usage_router(given),
+        root_router(given),
+    ]
 
 
 def create_agent_routes(services: Services, key: str, prefix: str, *, silence: float = SILENCE) -> APIRouter:

@@ -1,12 +1,13 @@
 """What requests may say. Unknown fields are refused; limits stand here, at the edge."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval, Len, MaxLen
 from pydantic import ConfigDict
 
 from dragoman.application.runs import StartRun
+from dragoman.domain.conversations import Change, ConversationStatus
 from dragoman.domain.items import Content
 from dragoman.domain.runs import CancelMode, OnBusy, OnDisconnect, RunOptions
 from dragoman.domain.text import storable_json
@@ -50,12 +51,18 @@ class OptionsBody:
 
 @dataclass(frozen=True, slots=True)
 class StartBody:
-    """A message for an agent: text, or a list of messages."""
+    """A message for an agent: text, or a list of messages.
+
+    `session_id` names the conversation: a name of your choice, or its id. `from_item` says where in it to begin, if not at
+    the end of its current branch: after the item of that id, or at the `start`. Without `input` the message there is
+    answered again.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    input: Annotated[str, Len(1)] | Annotated[list[Content], Len(1, 1000)]
+    input: Annotated[str, Len(1)] | Annotated[list[Content], Len(1, 1000)] | None = None
     session_id: str | None = None
+    from_item: Annotated[str | None, MaxLen(100)] = None
     context: dict[str, Any] = field(default_factory=dict)
     options: OptionsBody = field(default_factory=OptionsBody)
 
@@ -65,10 +72,51 @@ class StartBody:
             input=self.input,
             session_id=self.session_id,
             context=self.context,
-            options=self.options.to_domain(),
+            options=replace(self.options.to_domain(), from_item=self.from_item),
             idempotency=idempotency,
             trace=trace,
         )
+
+
+Metadata = Annotated[dict[str, Any], MaxLen(50)]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationBody:
+    """A conversation to begin. What is left out it gets from its first message."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    session_id: str | None = None
+    agent: str | None = None
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBody:
+    """What to change. Tags and metadata replace those there are; what is left out stays."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    title: str | None = None
+    status: ConversationStatus | None = None
+    tags: tuple[str, ...] | None = None
+    metadata: Metadata | None = None
+    branch: str | None = None
+
+    def to_domain(self) -> Change:
+        return Change(self.title, self.status, self.tags, self.metadata, self.branch)
+
+
+@dataclass(frozen=True, slots=True)
+class ForkBody:
+    """`at` is an item's id, or `start`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    at: Annotated[str, Len(1, 100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +139,35 @@ START_EXAMPLES = {
             "context": {"plan": "pro"},
         },
     },
+    "edit": {
+        "summary": "A message said differently: it takes the place of the one whose parent this is",
+        "value": {
+            "input": "I meant the river Jordan.",
+            "session_id": "user_sarah_123",
+            "from_item": "item_01jd4w4fcs7kse2mzz7hn3g8p5",
+        },
+    },
+    "again": {
+        "summary": "Another answer to the same message",
+        "value": {"session_id": "user_sarah_123", "from_item": "item_01jd4w4fcs7kse2mzz7hn3g8p5"},
+    },
+}
+CONVERSATION_EXAMPLES = {
+    "empty": {"summary": "Just a place to talk", "value": {}},
+    "named": {
+        "summary": "With a name and more",
+        "value": {"session_id": "user_sarah_123", "title": "Rivers", "tags": ["school"], "metadata": {"plan": "pro"}},
+    },
+}
+CHANGE_EXAMPLES = {
+    "rename": {"summary": "Rename it", "value": {"title": "Rivers of the world"}},
+    "tag": {"summary": "Tag it", "value": {"tags": ["school", "rivers"]}},
+    "archive": {"summary": "Put it away", "value": {"status": "inactive"}},
+    "switch": {"summary": "Go on with another branch", "value": {"branch": "branch_01jd4w4fcs7kse2mzz7hn3g8p5"}},
+}
+FORK_EXAMPLES = {
+    "fork": {"summary": "Go on from an earlier item", "value": {"at": "item_01jd4w4fcs7kse2mzz7hn3g8p5"}},
+    "start": {"summary": "Begin again", "value": {"at": "start"}},
 }
 CANCEL_EXAMPLES = {
     "after_turn": {"summary": "When its turn is over", "value": {"mode": "after_turn"}},

@@ -57,21 +57,62 @@ INFO = {
 AGENTS = {"agents": [INFO]}
 
 _MESSAGE = {"type": "message", "status": "completed", "run_id": _RUN_ID, "created_at": "2026-11-20T09:30:00+00:00"}
+MESSAGES = [
+    {"id": "item_01jd4w4fcu", "parent": None, "role": "user", "content": "I am Sarah.", **_MESSAGE},
+    {
+        "id": "item_01jd4w4fcv",
+        "parent": "item_01jd4w4fcu",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Hi Sarah!", "annotations": []}],
+        **_MESSAGE,
+    },
+]
 SESSION = {
     "session_id": _SESSION_ID,
     "conversation_id": _CONVERSATION_ID,
-    "messages": [
-        {"id": "item_01jd4w4fcu", "role": "user", "content": "I am Sarah.", **_MESSAGE},
-        {
-            "id": "item_01jd4w4fcv",
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "Hi Sarah!", "annotations": []}],
-            **_MESSAGE,
-        },
-    ],
+    "messages": MESSAGES,
     "message_count": 2,
     "has_more": False,
     "before": None,
+}
+
+_BRANCH_ID = "branch_01jd4w4fcs7kse2mzz7hn3g8p5"
+_OTHER_BRANCH_ID = "branch_01jd4x9ab27kse2mzz7hn3g8p5"
+CONVERSATION = {
+    "conversation_id": _CONVERSATION_ID,
+    "session_id": _SESSION_ID,
+    "title": "I am Sarah.",
+    "agent": "chat",
+    "status": "active",
+    "tags": ["school"],
+    "metadata": {},
+    "branch": _BRANCH_ID,
+    "created_at": "2026-11-20T09:30:00+00:00",
+    "updated_at": "2026-11-20T09:30:02+00:00",
+    "last_message_at": "2026-11-20T09:30:02+00:00",
+}
+CONVERSATIONS = {"conversations": [CONVERSATION], "next": None}
+ITEMS = {
+    "conversation_id": _CONVERSATION_ID,
+    "branch": _BRANCH_ID,
+    "items": MESSAGES,
+    "has_more": False,
+    "before": None,
+}
+BRANCH = {
+    "branch_id": _BRANCH_ID,
+    "head": "item_01jd4w4fcv",
+    "preview": "Hi Sarah!",
+    "current": True,
+    "created_at": "2026-11-20T09:30:00+00:00",
+}
+BRANCHES = {"branches": [BRANCH], "next": None}
+COMPARISON = {
+    "common": MESSAGES[0],
+    "branches": [
+        {"branch_id": _BRANCH_ID, "items": [MESSAGES[1]]},
+        {"branch_id": _OTHER_BRANCH_ID, "items": []},
+    ],
 }
 
 _LOG = [

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from dragoman.domain.conversations import Branch, Conversation
 from dragoman.domain.events import (
     AgentUpdated,
     Delta,
@@ -317,8 +318,38 @@ def session_message(item: Item) -> dict[str, Any]:
     return {
         **item.content,
         "id": item.id,
+        "parent": item.parent,
         "type": item.kind,
         "status": item.status,
         "run_id": item.run_id,
         "created_at": item.created_at,
+    }
+
+
+# Conversations ----------------------------------------------------------------------------------------------------
+
+
+def conversation_record(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "conversation_id": conversation.id,
+        "session_id": conversation.key,
+        "title": conversation.title,
+        "agent": conversation.agent or None,
+        "status": conversation.status,
+        "tags": conversation.tags,
+        "metadata": conversation.metadata,
+        "branch": conversation.branch,
+        "created_at": conversation.created_at,
+        "updated_at": conversation.updated_at,
+        "last_message_at": conversation.last_message_at,
+    }
+
+
+def branch_record(branch: Branch) -> dict[str, Any]:
+    return {
+        "branch_id": branch.id,
+        "head": branch.head,
+        "preview": branch.preview,
+        "current": branch.current,
+        "created_at": branch.created_at,
     }

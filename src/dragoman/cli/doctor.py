@@ -1,0 +1,74 @@
+"""``dragoman doctor``: are the database and the model endpoints what a server needs?"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from dragoman.endpoints import ModelSetup
+    from dragoman.settings import Settings
+
+Line = tuple[bool, str, str]
+"""Whether a part is fine, which, and what was found."""
+
+
+def doctor() -> None:
+    """Look at the database and every model endpoint, and say what to do. Exit code 1 if something is wrong."""
+    from dragoman.endpoints import read_models
+    from dragoman.settings import Settings
+
+    settings = Settings.load()
+    if not asyncio.run(_report(settings, read_models(settings))):
+        raise typer.Exit(1)
+
+
+async def _report(settings: "Settings", models: "ModelSetup") -> bool:
+    well = True
+    for lines in (_database(settings), _endpoints(models)):
+        async for fine, part, text in lines:
+            typer.echo(f"{'ok  ' if fine else 'FAIL'}  {part}: {text}")
+            well = well and fine
+    return well
+
+
+async def _database(settings: "Settings") -> AsyncIterator[Line]:
+    from dragoman.bootstrap import shared_engine
+    from dragoman.domain.errors import StorageUnavailable
+
+    if settings.postgres_url is None and not settings.sqlite_path.exists():
+        folder = settings.sqlite_path.absolute().parent
+        if folder.exists() and not os.access(folder, os.W_OK):
+            yield False, "database", f"{settings.sqlite_path} cannot be made: the folder cannot be written to"
+        else:
+            yield True, "database", f"{settings.sqlite_path} will be made at the first start"
+        return
+    engine = shared_engine(settings)
+    try:
+        await engine.start()
+    except StorageUnavailable as error:
+        yield False, "database", error.detail
+        return
+    try:
+        trouble = await engine.check()
+    finally:
+        await engine.stop()
+    kind = "PostgreSQL" if settings.postgres_url else str(settings.sqlite_path)
+    yield trouble is None, "database", trouble or f"{kind} can be read and written"
+
+
+async def _endpoints(models: "ModelSetup") -> AsyncIterator[Line]:
+    if not models.endpoints:
+        yield True, "models", "no endpoint is configured; the demo model answers"
+        return
+    from dragoman.providers.openai.config import place_of
+    from dragoman.providers.openai.doctor import examine
+
+    used = [models.model, *models.fallbacks] if models.model else []
+    places = [place for model in used if (place := place_of(model, models.endpoints))]
+    for endpoint in models.endpoints:
+        wanted = dict.fromkeys(model for at, model in places if at is endpoint)
+        async for finding in examine(endpoint, list(wanted)):
+            yield finding.fine, endpoint.name, finding.text
