@@ -26,7 +26,7 @@ check: .venv/.installed ## format, lint, types and import contracts, as CI sees 
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy -p dragoman -p bench
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 fix: .venv/.installed ## format, and repair what ruff can repair
 	@$(BIN)/ruff check --fix .

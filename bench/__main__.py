@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import json
+import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,16 +64,20 @@ def interleaved(plan: Plan, sitting: Sequence[Sitting]) -> Mapping[str, Sequence
     return measured
 
 
-def report(plan: Plan, by_name: Mapping[str, Figures]) -> str:
-    about = [f"  {contender.name:<10} {contender.what}" for contender in CONTENDERS]
+def report(plan: Plan, by_name: Mapping[str, Figures], load_before: float) -> str:
+    about = [f"  {contender.name:<12} {contender.what}" for contender in CONTENDERS]
     how = (
         f"{plan.rounds} interleaved rounds, medians; in brackets: how many times better than the {REFERENCE}.\n"
-        f"Server on core {SERVER_CORE}, fake model and clients on core {OTHER_CORE}; Python {platform.python_version()}."
+        f"Server on core {SERVER_CORE}, fake model and clients on core {OTHER_CORE}; Python {platform.python_version()}.\n"
+        f"Load average before the start: {load_before:.1f}"
+        + (", so others were at work: repeat it." if load_before > 0.5 else ".")
     )
     return "\n".join(["", *about, "", table(by_name, REFERENCE), "", how])
 
 
-def save(plan: Plan, measured: Mapping[str, Sequence[Measured]], by_name: Mapping[str, Figures]) -> Path:
+def save(
+    plan: Plan, measured: Mapping[str, Sequence[Measured]], by_name: Mapping[str, Figures], load_before: float
+) -> Path:
     RESULTS.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     path = RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
@@ -79,6 +85,7 @@ def save(plan: Plan, measured: Mapping[str, Sequence[Measured]], by_name: Mappin
         "at": now.isoformat(),
         "python": platform.python_version(),
         "machine": platform.platform(),
+        "load_before": load_before,
         "plan": asdict(plan),
         "figures": {name: asdict(each) for name, each in by_name.items()},
         "rounds": {name: [asdict(each) for each in rounds] for name, rounds in measured.items()},
@@ -90,17 +97,19 @@ def save(plan: Plan, measured: Mapping[str, Sequence[Measured]], by_name: Mappin
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_const", dest="plan", const=QUICK, help="one short round, under a minute")
+    size.add_argument("--quick", action="store_const", dest="plan", const=QUICK, help="one short round, about a minute")
     size.add_argument(
         "--smoke", action="store_const", dest="plan", const=SMOKE, help="a few runs: does it work at all?"
     )
     plan = parser.parse_args().plan or FULL
+    load_before = os.getloadavg()[0]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, sittings(plan, Path(folder)) as sitting:
         measured = interleaved(plan, sitting)
     by_name = {name: figures(rounds) for name, rounds in measured.items()}
-    print(report(plan, by_name))
+    print(report(plan, by_name, load_before))
     if plan is not SMOKE:
-        print(f"Every number: {save(plan, measured, by_name).relative_to(RESULTS.parent.parent)}")
+        print(f"Every number: {save(plan, measured, by_name, load_before).relative_to(RESULTS.parent.parent)}")
 
 
 if __name__ == "__main__":

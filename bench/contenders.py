@@ -26,6 +26,7 @@ class Contender:
 _RAW_RESPONSE = b'"event_type":"response.output_text.delta"'
 _COMPLETED = b'"status":"completed"'
 _PYTHON = sys.executable
+_SERVE = (_PYTHON, "-m", "dragoman", "serve", "bench/agent.py")
 
 CONTENDERS = (
     Contender(
@@ -37,9 +38,18 @@ CONTENDERS = (
         end=b'"type": "done"',
     ),
     Contender(
+        "stock model",
+        "dragoman serve on SQLite, with the baseline's model",
+        _SERVE,
+        "/agents/bench/stream",
+        delta=_RAW_RESPONSE,
+        end=_COMPLETED,
+        environment={"DRAGOMAN_MODEL_CLIENT": "sdk"},
+    ),
+    Contender(
         "dragoman",
-        "dragoman serve on SQLite, stock model",
-        (_PYTHON, "-m", "dragoman", "serve", "bench/agent.py"),
+        "dragoman serve on SQLite, as it comes: with its own model",
+        _SERVE,
         "/agents/bench/stream",
         delta=_RAW_RESPONSE,
         end=_COMPLETED,

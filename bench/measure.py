@@ -36,7 +36,7 @@ class Plan:
     arrivals: int
 
 
-FULL = Plan(rounds=5, clients=32, warm_up=2, throughput=4, paced_clients=8, short=1, long_tokens=220, arrivals=100)
+FULL = Plan(rounds=3, clients=32, warm_up=2, throughput=4, paced_clients=8, short=1, long_tokens=220, arrivals=100)
 QUICK = Plan(rounds=1, clients=32, warm_up=1, throughput=3, paced_clients=8, short=1, long_tokens=120, arrivals=50)
 SMOKE = Plan(rounds=1, clients=1, warm_up=0, throughput=0, paced_clients=1, short=0, long_tokens=40, arrivals=2)
 

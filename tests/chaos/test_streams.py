@@ -5,7 +5,7 @@ import random
 import signal
 from pathlib import Path
 
-from tests.server import Client, Frame, Server, said, serving
+from tests.server import Client, Frame, said, serving
 
 TOKENS = 40
 
@@ -95,39 +95,6 @@ async def test_two_readers_see_the_same(tmp_path: Path) -> None:
         second = asyncio.create_task(whole_log(client, seen[0].data["run_id"]))
         seen += [frame async for frame in stream]
         assert merged(await second) == merged(seen)
-
-
-async def test_after_kill_9_the_conversation_is_readable_and_goes_on(tmp_path: Path) -> None:
-    server = Server(tmp_path, {"DRAGOMAN_DEMO_SPEED": "50"})
-    try:
-        async with asyncio.timeout(110):
-            await server.start()
-            async with Client(server) as client:
-                await client.run("chat", "My name is Sarah", "sarah")
-                stream = client.stream("chat", "/call calculate {}\n/tokens 500", "sarah")
-                run_id = ""
-                async for frame in stream:
-                    run_id = run_id or frame.data["run_id"]
-                    if frame.event == "raw_response" and "5" in frame.data["delta"]:
-                        break
-                await server.kill()
-            await server.start()
-            async with Client(server) as client:
-                _, run = await client.get(f"/runs/{run_id}")
-                assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
-                log = await whole_log(client, run_id)
-                assert log[-1].event == "error"
-                assert log[-1].data["code"] == "interrupted"
-                _, session = await client.get("/chat/session/sarah")
-                kinds = [m["type"] for m in session["messages"]]
-                assert kinds.count("function_call") == kinds.count("function_call_output")
-                assert session["messages"][2]["content"].startswith("/call calculate")
-                answer = await client.run("chat", "What is my name?", "sarah")
-                assert answer["success"]
-                assert "Sarah" in answer["final_output"]
-    finally:
-        if server.process is not None:
-            await server.stop()
 
 
 async def test_a_server_told_to_stop_lets_runs_finish_and_readers_go(tmp_path: Path) -> None:

@@ -73,7 +73,12 @@ def test_a_mounted_application_stops_with_its_event_loop(tmp_path: Path) -> None
     environment = {**os.environ, "DRAGOMAN_DEMO_SPEED": "0"}
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-W", "error", program], cwd=tmp_path, env=environment, capture_output=True, timeout=60
+            [sys.executable, "-W", "error", program],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
         )
         assert done.stdout == b"stopped: True\n", done.stderr.decode()
 
@@ -117,7 +122,12 @@ async def test_a_second_server_on_the_same_file_is_refused_with_a_sentence(tmp_p
     async with serving(tmp_path):
         environment = {**os.environ, "PORT": str(free_port())}
         second = subprocess.run(
-            [sys.executable, "-m", "dragoman", "serve"], cwd=tmp_path, env=environment, capture_output=True, timeout=60
+            [sys.executable, "-m", "dragoman", "serve"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
         )
     assert second.returncode == 2
     assert b"PostgreSQL" in second.stderr
@@ -138,7 +148,12 @@ def test_agents_that_cannot_be_served_are_refused_with_a_sentence(
     if content is not None:
         (tmp_path / "mine.py").write_text(content)
     done = subprocess.run(
-        [sys.executable, "-m", "dragoman", "serve", "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "dragoman", "serve", "mine.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 2
     assert words in done.stderr
@@ -156,7 +171,9 @@ async def test_routers_of_single_agents_share_one_server(tmp_path: Path) -> None
     settings = Settings.of(session_db_path=tmp_path / "d.db")
     app = FastAPI()
     app.include_router(dragoman.create_agent_router(speaker("Ann"), settings=settings))
-    app.include_router(dragoman.create_agent_router(speaker("Bob"), prefix="/b", agent_name="robert", settings=settings))
+    app.include_router(
+        dragoman.create_agent_router(speaker("Bob"), prefix="/b", agent_name="robert", settings=settings)
+    )
     async with app.router.lifespan_context(app):
         async with AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1") as client:
             ann = await client.post("/ann/run", json={"input": "Who are you?", "session_id": "s"})

@@ -57,7 +57,7 @@ def test_a_run_that_failed_looks_like_the_error_it_failed_with(error):
 
 
 def test_a_run_that_failed_with_a_code_of_its_provider_is_a_failed_run():
-    failed = RunError("replay_diverged", "The agent was changed.")
+    failed = RunError("a_code_of_its_own", "It went wrong in a way of its own.")
     run = Run("run_1", "t", "o", "chat", "scripted", None, None, (), None, RunStatus.FAILED, error=failed)
     assert read(problems.of_run(SCOPE, run))["status"] == 500
 

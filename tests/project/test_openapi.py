@@ -1,5 +1,7 @@
 """The OpenAPI document is what people and generators learn the API from."""
 
+from pathlib import Path
+
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -114,3 +116,10 @@ async def test_examples_have_the_shape_of_real_answers():
 
 def test_the_documented_event_types_are_those_of_the_wire():
     assert set(wire.EVENT_TYPES.values()) == set(wire.EventType.__args__)
+
+
+async def test_every_route_is_in_the_reference():
+    page = (Path(__file__).parents[2] / "docs/reference/http.md").read_text()
+    for name, _ in await operations():
+        method, path = name.split()
+        assert path.startswith("/{agent}") or f"`{method.upper()} {path}`" in page, name
