@@ -17,9 +17,9 @@ serve: .venv/.installed ## run the server; HOST and PORT as in the environment
 	@exec $(BIN)/dragoman serve $(ARGS)
 
 test: .venv/.installed ## run the tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
-chaos: .venv/.installed ## run the long tests with real processes: kill, cut, race
+chaos: .venv/.installed ## run the long tests: simulated worlds, and real processes that are killed, cut and raced
 	@$(BIN)/pytest -m chaos $(ARGS)
 
 check: .venv/.installed ## format, lint, types and import contracts, as CI sees them

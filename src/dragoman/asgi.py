@@ -33,7 +33,7 @@ class Dragoman:
             application.services,
             options=_options(application.settings),
             lifespan=self._lifespan,
-            routers=native_routers(application.services),
+            routers=[] if application.settings.role == "worker" else native_routers(application.services),
         )
         self._starting = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dragoman.adapters.identity import LocalAuthenticator
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN
+from dragoman.application.audience import Audience
 from dragoman.application.catalog import Catalog, ChooseProvider
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
+from dragoman.application.hearing import Hearing
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
-from dragoman.application.services import Services
+from dragoman.application.services import Check, Services
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key, key_from
@@ -31,6 +33,7 @@ from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
 from dragoman.ports.sessions import SessionStore
+from dragoman.ports.signals import Alone, Signals
 from dragoman.ports.tools import ToolRegistry
 from dragoman.ports.usage import UsageLedger
 from dragoman.providers.registry import ProviderRegistry
@@ -79,6 +82,7 @@ class Application:
     services: Services
     store: Store
     providers: Mapping[str, Provider]
+    signals: Signals
     _running: AsyncExitStack | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -113,6 +117,7 @@ class Application:
         return [
             (self.store.start, self.store.stop),
             *((provider.start, provider.stop) for provider in self.providers.values()),
+            (lambda: self.signals.start(Hearing(services.dispatcher, services.log)), self.signals.stop),
             (services.log.start, services.log.stop),
             (services.dispatcher.start, lambda: services.dispatcher.stop(grace)),
         ]
@@ -128,20 +133,27 @@ def build(
     tools: ToolRegistry | None = None,
     authenticator: Authenticator | None = None,
     clock: Clock | None = None,
+    signals: Signals | None = None,
 ) -> Application:
     """``agents`` are SDK agents or ``AgentSpec``s; every other argument replaces the part that settings would choose."""
     clock = clock or SystemClock()
     tools = tools or BuiltinTools()
+    name = secrets.token_hex(8)  # of this process
+    signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
         providers = build_providers(settings, agents, tools, kept_there)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
-    log = LiveLog(store.events, tick=settings.flush_interval)
+    log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
     player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
-    dispatcher = Dispatcher(store.queue, player, clock, name=secrets.token_hex(8), capacity=settings.max_runs)
+    capacity = 0 if settings.role == "api" else settings.max_runs
+    dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
     catalog = Catalog(registry.providers, registry.choose, show_instructions=settings.show_instructions)
     enabled = settings.sessions_enabled
+    checks: dict[str, Check] = {"database": store.check}
+    if not isinstance(signals, Alone):
+        checks["signals"] = signals.check
     services = Services(
         runs=Runs(
             store.runs, store.events, log, dispatcher, catalog, clock, enabled, frozenset(settings.allowed_models)
@@ -154,12 +166,12 @@ def build(
         dispatcher=dispatcher,
         player=player,
         clock=clock,
-        checks={"database": store.check},
+        checks=checks,
         usage=UsageReports(store.usage, store.runs, clock),
         endpoints=lambda: endpoint_stats(registry.providers.values()),
         connections=store.connections,
     )
-    return Application(settings, services, store, registry.providers)
+    return Application(settings, services, store, registry.providers, signals)
 
 
 def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:
@@ -178,6 +190,15 @@ def sql_store(settings: Settings) -> Store:
         pool = {"pool_size": settings.db_pool_size, "max_overflow": settings.db_pool_overflow}
         return SqlStore(PostgresEngine(settings.postgres_url, **pool))
     return SqlStore(SqliteEngine(settings.sqlite_path, synchronous=settings.sqlite_synchronous))
+
+
+def sql_signals(settings: Settings, name: str) -> Signals:
+    """How a process of this name hears of the others on its database, if there can be any."""
+    if settings.postgres_url is None:
+        return Alone()
+    from dragoman.adapters.sql.signals import PostgresSignals
+
+    return PostgresSignals(settings.postgres_url, name)
 
 
 def shared_engine(settings: Settings) -> "Engine":

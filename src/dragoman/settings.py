@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     workers: int = _setting(
         1, "WEB_CONCURRENCY", about="Worker processes; more than one needs PostgreSQL.", example="1"
     )
+    role: Literal["both", "api", "worker"] = _setting(
+        "both",
+        "DRAGOMAN_ROLE",
+        about="`api` takes requests and plays no runs, `worker` plays them and takes no requests; needs PostgreSQL.",
+        example="both",
+    )
     auth: Literal["none", "token"] | None = _setting(
         None,
         "DRAGOMAN_AUTH",
@@ -314,6 +320,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"WEB_CONCURRENCY: {self.workers} processes cannot play runs over one SQLite file; use 1. "
                 "Several need PostgreSQL: DATABASE_URL=postgresql://..."
+            )
+        if self.role != "both" and self.postgres_url is None:
+            raise ValueError(
+                f"DRAGOMAN_ROLE: a SQLite file has one process, which does everything; {self.role!r} leaves something undone. "
+                "Use both, or PostgreSQL: DATABASE_URL=postgresql://..."
             )
         if self.loopback_only and self.host not in LOOPBACK:
             raise ValueError(

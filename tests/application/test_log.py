@@ -1,7 +1,6 @@
 """The live log over a real store: what readers see, when, and what happens when the store does not answer."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -400,15 +399,16 @@ async def test_the_last_reader_to_leave_is_noticed(log: LiveLog, talk: Talk):
 
 async def test_whoever_waits_for_a_run_to_be_played_here_learns_of_it(log: LiveLog, talk: Talk):
     run = await talk.queued()
-    waiting = asyncio.ensure_future(log.opened(run.id, PATIENCE))
-    await asyncio.sleep(0)
-    channel = log.open(run.id, 0)
-    await waiting
-
-    log.forget(channel)
+    with log.audience.watch(run.id) as watch:
+        channel = log.open(run.id, 0)
+        async with asyncio.timeout(PATIENCE):
+            await watch.news("followed", timeout=60)
+            watch.look()
+            log.forget(channel)
+            await watch.news("followed", timeout=60)
+            watch.look()
+            await watch.news("followed", timeout=0.001)
     assert log.channels == 0
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(log.opened(run.id, 0.001), PATIENCE)
 
 
 async def test_readers_are_woken_when_the_server_goes_away_and_writing_goes_on(log: LiveLog, talk: Talk):

@@ -154,9 +154,10 @@ async def test_a_page_ends_where_it_ended_even_if_that_conversation_is_gone(talk
     assert [each.key for each in rest.conversations] == ["a"]
 
 
-@pytest.mark.parametrize(
-    "after", ["", "x", "conv_1", "1-conv_1", "-1-" + conversation_id(), "9" * 30 + "-" + conversation_id()]
-)
+SOME_ID = "conv_01m7x19szb7v281cb2rdg8zc56"
+
+
+@pytest.mark.parametrize("after", ["", "x", "conv_1", "1-conv_1", f"-1-{SOME_ID}", f"{'9' * 30}-{SOME_ID}"])
 async def test_a_cursor_that_is_none_is_refused(store: Store, after):
     with pytest.raises(Invalid) as refused:
         await store.sessions.list(SARAH, after=after)

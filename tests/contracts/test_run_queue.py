@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from dragoman.domain.events import Delta, ItemDone, Progress, Recorded, RunResumed, RunStarted
+from dragoman.domain.events import Delta, ItemDone, ModelFailed, Progress, Recorded, RunResumed, RunStarted
 from dragoman.domain.items import text_of, tool_output
 from dragoman.domain.runs import RunStatus, first_position
 from dragoman.ports.events import Append
@@ -127,7 +127,7 @@ async def test_a_renewed_claim_is_not_over(talk: Talk, store: Store):
         (await store.runs.begin(talk.run(session=None), claim=talk.claim("player", -1))).run for _ in range(2)
     ]
 
-    assert await store.queue.renew(talk.claim("player"), [kept.id]) == {}
+    assert await store.queue.renew(talk.claim("player"), [kept.id]) == {kept.id: None}
 
     assert [run.id for run in await store.queue.abandoned("player")] == [left.id]
 
@@ -143,7 +143,7 @@ async def test_only_its_player_renews_a_claim(talk: Talk, store: Store):
     assert (await store.runs.get(SARAH, done.id)).status is RunStatus.COMPLETED
 
 
-async def test_renewing_tells_which_runs_were_asked_to_stop(talk: Talk, store: Store):
+async def test_renewing_tells_which_runs_are_still_held_and_which_were_asked_to_stop(talk: Talk, store: Store):
     asked, hurried, unasked = [await talk.playing(session=None) for _ in range(3)]
     await store.runs.cancel(SARAH, asked.id, "after_turn")
     await store.runs.cancel(SARAH, hurried.id, "after_turn")
@@ -151,7 +151,7 @@ async def test_renewing_tells_which_runs_were_asked_to_stop(talk: Talk, store: S
 
     told = await store.queue.renew(talk.claim(), [asked.id, hurried.id, unasked.id])
 
-    assert told == {asked.id: "after_turn", hurried.id: "now"}
+    assert told == {asked.id: "after_turn", hurried.id: "now", unasked.id: None}
 
 
 async def test_a_later_message_stays_later_when_its_clock_is_behind(talk: Talk, store: Store):
@@ -201,7 +201,9 @@ async def test_what_was_shown_but_not_finished_is_discarded(talk: Talk, store: S
     run = await talk.playing()
     done = Recorded(3, ItemDone("tool_output", tool_output("c", "1"), "chat"))
     events = (Recorded(1, Delta("text", "Hel")), Recorded(2, Progress("tool", "started")), done)
-    await store.events.append([Append(run.id, 0, (*events, Recorded(4, Delta("text", "lo"))))])
+    await store.events.append(
+        [Append(run.id, 0, (*events, Recorded(4, Delta("text", "lo")), Recorded(5, ModelFailed("chat", 0, ()))))]
+    )
     await store.queue.release([run])
     await store.queue.claim(talk.claim("other"), 5)
     assert (await talk.log(run))[-1].event.discard_after == 3
@@ -230,3 +232,26 @@ async def test_a_released_run_keeps_its_place_in_its_conversation(talk: Talk, st
     (again,) = await store.queue.claim(talk.claim("other"), 5)
     assert again.id == first.id
     assert second.status is RunStatus.QUEUED
+
+
+async def test_a_released_run_is_still_asked_to_stop(talk: Talk, store: Store):
+    before, after = [await talk.playing(session=None) for _ in range(2)]
+    await store.runs.cancel(SARAH, before.id, "now")
+    await store.queue.release([before, after])
+    assert (await store.runs.cancel(SARAH, after.id, "after_turn")).status is RunStatus.QUEUED
+
+    again = await store.queue.claim(talk.claim("other"), 5)
+
+    assert await store.queue.renew(talk.claim("other"), [run.id for run in again]) == {
+        before.id: "now",
+        after.id: "after_turn",
+    }
+
+
+async def test_what_a_released_run_was_asked_stays_said_once_when_it_is_cancelled(talk: Talk, store: Store):
+    run = await talk.playing("One")
+    await store.queue.release([run])
+    await store.runs.cancel(SARAH, run.id, "now")
+    await store.queue.claim(talk.claim("other"), 5)
+
+    assert await talk.texts() == ["One"]

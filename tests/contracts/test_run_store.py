@@ -250,9 +250,13 @@ async def test_cancelling_a_run_that_waits_to_be_taken_up_again_keeps_its_messag
     run = await talk.playing("One")
     await store.queue.release([run])
 
-    cancelled = await store.runs.cancel(SARAH, run.id, "now")
+    marked = await store.runs.cancel(SARAH, run.id, "now")
 
-    assert (cancelled.status, cancelled.base_item) == (RunStatus.CANCELLED, None)
+    assert (marked.status, marked.base_item) == (RunStatus.QUEUED, None), (
+        "its next player ends it, with what it has said"
+    )
+    (again,) = await store.queue.claim(talk.claim(), 1)
+    assert await store.queue.renew(talk.claim(), [again.id]) == {again.id: "now"}
     assert await talk.texts() == ["One"]
 
 

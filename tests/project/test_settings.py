@@ -57,6 +57,7 @@ def test_a_database_url_wins_over_the_session_file(monkeypatch: pytest.MonkeyPat
         ({"DRAGOMAN_DMO": "off"}, ["DRAGOMAN_DMO", "DRAGOMAN_DEMO"]),
         ({"HOST": "0.0.0.0"}, ["HOST", "DRAGOMAN_AUTH=none"]),
         ({"WEB_CONCURRENCY": "2"}, ["WEB_CONCURRENCY", "SQLite", "PostgreSQL"]),
+        ({"DRAGOMAN_ROLE": "api"}, ["DRAGOMAN_ROLE", "SQLite", "PostgreSQL"]),
         ({"BETTER_AUTH_SECRET": "s3cret"}, ["DRAGOMAN_AUTH", "tokens"]),
         ({"DRAGOMAN_AUTH": "token"}, ["DRAGOMAN_AUTH", "tokens"]),
         ({"DRAGOMAN_DEFAULT_PROVIDER": "other"}, ["DRAGOMAN_DEFAULT_PROVIDER", "other"]),

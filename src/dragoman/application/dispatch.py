@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 
 from dragoman.application.turn import Performance, Player
@@ -11,12 +11,15 @@ from dragoman.domain.errors import Interrupted, StorageUnavailable
 from dragoman.domain.runs import Run, RunError
 from dragoman.ports.clock import Clock
 from dragoman.ports.runs import Claim, RunQueue
+from dragoman.ports.signals import Alone, Signals
 
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = RunError(Interrupted.code, Interrupted.message, Interrupted.retryable)
 ATTEMPTS = 50
 """A run that takes its process down with it, again and again, is given up after so many attempts."""
+PATIENCE = 10.0
+"""How many seconds a store that does not answer may delay a stop."""
 LEASE = timedelta(seconds=15)
 BEAT = timedelta(seconds=3)
 """How often claims are renewed: a few times may fail before somebody else thinks that this process is gone."""
@@ -33,18 +36,24 @@ class Dispatcher:
         capacity: int,
         poll: float = 5.0,
         beat: timedelta = BEAT,
+        signals: Signals | None = None,
     ) -> None:
         self.name = name  # unique per boot
-        self.capacity = capacity
+        self.capacity = capacity  # 0: it plays nothing, and leaves what it accepts to others
         self.accepting = False
         self._queue = queue
         self._player = player
         self._clock = clock
         self._poll = poll
         self._beat = beat
+        self._signals = signals or Alone()
         self._playing: set[asyncio.Task[None]] = set()
         self._reserved = 0
+        self._nothing_reserved = asyncio.Event()
+        self._nothing_reserved.set()
         self._wake = asyncio.Event()
+        self._asked: set[str] = set()  # runs of ours that somebody elsewhere asked to stop
+        self._look = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -59,16 +68,31 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Take no more runs; give those in progress ``grace`` seconds, then hand them over."""
         self.accepting = False
-        await _cancelled(self._loop)
+        await self._taken()
         if self._playing:
             await asyncio.wait(self._playing, timeout=grace)
         left = list(self._player.performances.values())
         for performance in left:
             performance.hand_over()
         if self._playing:
-            await asyncio.wait(self._playing, timeout=10)
-        await self._queue.release([performance.run for performance in left])
+            await asyncio.wait(self._playing, timeout=PATIENCE)
+        try:
+            await self._queue.release([performance.run for performance in left])
+        except StorageUnavailable:
+            logger.warning("runs could not be handed over; they are taken up when their claims are over")
+        if left:
+            self._signals.send("claimable")
         await _cancelled(self._keeper)  # last: a run that still plays is still ours
+
+    async def _taken(self) -> None:
+        """Wait for the runs that are being taken at this moment: what the store has given us is ours to hand over."""
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._nothing_reserved.wait()
+                if self._loop is not None:
+                    await asyncio.wait([self._loop])
+        await _cancelled(self._loop)
 
     @property
     def alive(self) -> bool:
@@ -89,14 +113,17 @@ class Dispatcher:
     @contextlib.contextmanager
     def room(self) -> Iterator[Claim | None]:
         """Reserve a place for a run that is about to begin; yields a claim if there is one."""
-        if not self.accepting or len(self._playing) + self._reserved >= self.capacity:
+        if not self.accepting or self._free <= 0:
             yield None
             return
         self._reserved += 1
+        self._nothing_reserved.clear()
         try:
             yield self.claim()
         finally:
             self._reserved -= 1
+            if not self._reserved:
+                self._nothing_reserved.set()
 
     def play(self, run: Run) -> None:
         """Play a claimed run."""
@@ -106,17 +133,27 @@ class Dispatcher:
         task.add_done_callback(self._played)
 
     def notify(self) -> None:
+        """There is something to claim. If there is no room for it here, there may be elsewhere."""
+        self.wake()
+        if not self.accepting or self._free <= 0:
+            self._signals.send("claimable")
+
+    def wake(self) -> None:
         """There may be something to claim."""
         self._wake.set()
+
+    @property
+    def _free(self) -> int:
+        return self.capacity - len(self._playing) - self._reserved
 
     def _played(self, task: "asyncio.Task[None]") -> None:
         self._playing.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("a player broke off", exc_info=error)
-        self._wake.set()
+        self.notify()  # its conversation is free
 
     async def _claim_forever(self) -> None:
-        while True:
+        while self.accepting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):  # before Python 3.12, wait_for may swallow a cancellation
                     await self._wake.wait()
@@ -130,21 +167,28 @@ class Dispatcher:
                 await asyncio.sleep(0.5)
 
     async def _claim_some(self) -> None:
-        while (free := self.capacity - len(self._playing) - self._reserved) > 0:
+        taken = False
+        while self.accepting and (free := self._free) > 0:
             runs = await self._queue.claim(self.claim(), free)
             for run in runs:
                 self.play(run)
             if len(runs) < free:
                 return
+            taken = True
+        if taken:  # there may be more of it
+            self._signals.send("claimable")
 
     # keeping them ------------------------------------------------------------------------------------------------
 
     async def _keep_forever(self) -> None:
+        loop = asyncio.get_running_loop()
         steady = timedelta()  # how long the store has been answering
         while True:
-            await asyncio.sleep(self._beat.total_seconds())
+            next_beat = loop.time() + self._beat.total_seconds()
             try:
-                await self._renew()
+                while asked := await self._asked_before(next_beat):
+                    await self._renew(asked)
+                await self._renew(list(self._player.performances))
                 if steady > LEASE:  # after an outage everybody else first gets the time to renew
                     await self._take_over_abandoned()
                 steady += self._beat
@@ -154,11 +198,35 @@ class Dispatcher:
                 logger.exception("renewing claims failed")
                 steady = timedelta()
 
-    async def _renew(self) -> None:
-        asked = await self._queue.renew(self.claim(), list(self._player.performances))
-        for run_id, mode in asked.items():
-            if performance := self.performance(run_id):
+    async def _asked_before(self, deadline: float) -> set[str]:
+        """Runs of ours that somebody elsewhere asked to stop; none if nobody does before ``deadline``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._look.wait()
+        self._look.clear()
+        asked, self._asked = self._asked, set()
+        return asked
+
+    async def _renew(self, run_ids: Collection[str]) -> None:
+        held = await self._queue.renew(self.claim(), run_ids)
+        for run_id in run_ids:
+            performance = self.performance(run_id)
+            if performance is None or performance.ending:
+                continue
+            if run_id not in held:
+                performance.channel.fence()
+            elif mode := held[run_id]:
                 performance.cancel(mode)
+
+    def ask_to_stop(self, run_id: str) -> None:
+        """Somebody elsewhere plays this run, and should look what is asked of it."""
+        self._signals.send("stopped", [run_id])
+
+    def asked_to_stop(self, run_ids: Collection[str]) -> None:
+        """Some runs were asked to stop, perhaps some of ours."""
+        if ours := self._player.performances.keys() & run_ids:
+            self._asked |= ours
+            self._look.set()
 
     async def _take_over_abandoned(self) -> None:
         """Their player died. Whoever has room plays them on, from what their logs know."""
@@ -170,7 +238,8 @@ class Dispatcher:
             if run.attempt + 1 >= ATTEMPTS:
                 await self._player.give_up(run, INTERRUPTED)
         await self._queue.release([run for run in gone if run.attempt + 1 < ATTEMPTS])
-        self.notify()
+        if gone:
+            self.notify()
 
 
 async def _cancelled(task: "asyncio.Task[None] | None") -> None:

@@ -11,22 +11,33 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from dragoman.application.audience import Audience
 from dragoman.domain.errors import LogFull, StorageUnavailable
 from dragoman.domain.events import SHOWN_AT_ONCE, Event, Recorded
 from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, first_position
 from dragoman.ports.events import Append, End, EventLog
+from dragoman.ports.signals import Alone
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+AWAY = 5.0
+"""Seconds after which an answer of the store is old news."""
 TAIL = 2048
 """How many stored events a channel keeps in memory. A reader further behind reads from the store."""
+AFAR = 0.025
+"""Seconds between two transactions while somebody follows from another process, who sees what is stored."""
 
 
 class Channel:
     """One attempt of one run. Only its player writes to it."""
 
-    def __init__(self, run_id: str, attempt: int, wake_writer: Callable[["Channel", bool], None]) -> None:
+    def __init__(
+        self, run_id: str, attempt: int, wake_writer: Callable[["Channel", bool], None], *, tail: int = TAIL
+    ) -> None:
         self.run_id = run_id
         self.attempt = attempt
         self.readers = 0
@@ -36,6 +47,7 @@ class Channel:
         self.on_unstorable: Callable[[], None] = lambda: None
         self.on_abandoned: Callable[[], None] = lambda: None
         self._wake_writer = wake_writer
+        self._tail = tail
         first = first_position(attempt)
         self._next = first
         self._limit = first + POSITIONS_PER_ATTEMPT
@@ -128,8 +140,8 @@ class Channel:
         self.on_unstorable()
 
     def _trim(self) -> None:
-        excess = self._stored - self._base - TAIL
-        if excess >= TAIL:
+        excess = self._stored - self._base - self._tail
+        if excess >= self._tail:
             del self._entries[:excess]
             self._base += excess
 
@@ -187,6 +199,17 @@ class Channel:
             self._waiters.clear()
 
 
+async def promptly(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the store says now. Whoever was frozen while it answered may have lost its runs since, and what it was told would
+    let it do again what somebody else has done: it asks once more."""
+    loop = asyncio.get_running_loop()
+    while True:
+        asked = loop.time()
+        answer = await ask()
+        if loop.time() - asked < AWAY:
+            return answer
+
+
 def _settle(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
@@ -205,18 +228,28 @@ class LogHealth:
 class LiveLog:
     """All channels of this process and the one writer that stores them."""
 
-    def __init__(self, events: EventLog, *, tick: float = 0.05, retry: float = 0.5) -> None:
+    def __init__(
+        self,
+        events: EventLog,
+        *,
+        tick: float = 0.05,
+        retry: float = 0.5,
+        tail: int = TAIL,
+        audience: Audience | None = None,
+    ) -> None:
+        self.audience = audience or Audience(Alone())
         self.health = LogHealth()
         self.going_away = False
         self._events = events
         self._tick = tick
         self._retry = retry
+        self._tail = tail
         self._channels: dict[str, Channel] = {}
-        self._openings: dict[str, asyncio.Event] = {}
         self._dirty: dict[str, Channel] = {}
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._stopping = False
+        self._committed = 0.0  # when the last transaction began
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -224,7 +257,7 @@ class LiveLog:
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="log writer")
 
     async def stop(self) -> None:
-        """Store what there is, then end."""
+        """Store what there is, then end. What cannot be stored now is never shown, and nobody waits for it."""
         self._stopping = True
         self._work.set()
         self._urgent.set()
@@ -232,6 +265,8 @@ class LiveLog:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
         await self._save(list(self._dirty.values()))  # if the writer itself was cancelled before it was done
+        for channel in list(self._channels.values()):
+            channel.fence()
 
     @property
     def alive(self) -> bool:
@@ -248,35 +283,36 @@ class LiveLog:
     # channels ----------------------------------------------------------------------------------------------------
 
     def open(self, run_id: str, attempt: int) -> Channel:
-        channel = Channel(run_id, attempt, self._wake)
+        channel = Channel(run_id, attempt, self._wake, tail=self._tail)
         self._channels[run_id] = channel
-        if opening := self._openings.pop(run_id, None):
-            opening.set()
+        self.audience.wake([run_id])
+        self.audience.tell([run_id])
         return channel
 
     def get(self, run_id: str) -> Channel | None:
         return self._channels.get(run_id)
 
-    async def opened(self, run_id: str, timeout: float) -> None:
-        """Wait until the run is played here, or for ``timeout`` seconds."""
-        opening = self._openings.setdefault(run_id, asyncio.Event())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await opening.wait()
+    def live(self, run_id: str) -> Channel | None:
+        """The channel of a run that is being played here, as far as we know."""
+        channel = self._channels.get(run_id)
+        return None if channel is None or channel.closed else channel
 
     def forget(self, channel: Channel) -> None:
         if self._channels.get(channel.run_id) is channel:
             del self._channels[channel.run_id]
-        if opening := self._openings.pop(channel.run_id, None):
-            opening.set()
+        self.audience.wake([channel.run_id])
+
+    def hurry(self) -> None:
+        """Somebody has just begun to follow from afar: store now what waits to be stored."""
+        if self._dirty:
+            self._urgent.set()
 
     def dismiss_readers(self) -> None:
         """End every stream without a terminal event: the server is going away. Writing goes on."""
         self.going_away = True
         for channel in self._channels.values():
             channel.wake_readers()
-        for opening in self._openings.values():
-            opening.set()
+        self.audience.wake_all()
 
     # storing -----------------------------------------------------------------------------------------------------
 
@@ -291,7 +327,7 @@ class LiveLog:
             await self._work.wait()
             if not self._urgent.is_set():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._tick):
+                    async with asyncio.timeout(self._pause()):
                         await self._urgent.wait()
             self._work.clear()
             self._urgent.clear()
@@ -304,10 +340,17 @@ class LiveLog:
                 self._work.set()
                 self._urgent.set()
 
+    def _pause(self) -> float:
+        """How long deltas may wait for others to be stored with. Whoever follows from afar gets the first at once."""
+        if not self.audience.followed(self._channels):
+            return self._tick
+        return max(0.0, min(self._tick, self._committed + AFAR - asyncio.get_running_loop().time()))
+
     async def _save(self, channels: list[Channel]) -> bool:
         """Store what these channels hold. False: the store does not answer, and all of it waits for the next try."""
         pending = [(c, a) for c in channels if not c.fenced and (a := c.unsaved()) is not None]
-        if not pending:
+        if not pending:  # what could not be stored is not to be stored any more
+            self.health.failing_since = None
             return True
         try:
             await self._store(pending)
@@ -324,7 +367,8 @@ class LiveLog:
         return True
 
     async def _store(self, pending: list[tuple[Channel, Append]]) -> None:
-        lost = await self._events.append([append for _, append in pending])
+        self._committed = asyncio.get_running_loop().time()
+        lost = await promptly(lambda: self._events.append([append for _, append in pending]))
         self.health.commits += 1
         self.health.failing_since = None
         for channel, append in pending:
@@ -333,6 +377,10 @@ class LiveLog:
             else:
                 self.health.events += len(append.events)
                 channel.saved(append)
+        stored = [append for _, append in pending if append.run_id not in lost]
+        self.audience.tell(
+            [append.run_id for append in stored], resting=[append.run_id for append in stored if append.end]
+        )
 
     def _failed(self, error: StorageUnavailable) -> None:
         self.health.failures += 1

@@ -21,7 +21,7 @@ from dragoman.ports.runs import IdempotencyKey, RunPage, RunStore
 
 PAGE = 500
 POLL = 1.0
-"""How often a reader asks the store about a run that nobody plays here."""
+"""How often a reader asks the store about a run that nobody plays here, if nobody tells it that there is news."""
 
 ROLES = ("user", "assistant", "system", "developer")
 MAX_SESSION_ID = 255
@@ -105,16 +105,18 @@ class Runs:
         """The run as it ended, or as it stands after ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                while not run.status.ended and not self.log.going_away:
-                    if channel := self.log.get(run.id):
-                        await channel.done.wait()
-                        if channel.result is not None:
-                            return channel.result
-                    elif run.status is RunStatus.REQUIRES_ACTION:
-                        return run
-                    else:
-                        await self.log.opened(run.id, POLL)
-                    run = await self.store.get(principal, run.id)
+                with self.log.audience.watch(run.id) as watch:
+                    while not run.status.ended and not self.log.going_away:
+                        watch.look()
+                        if channel := self.log.get(run.id):
+                            await channel.done.wait()
+                            if channel.result is not None:
+                                return channel.result
+                        run = await self.store.get(principal, run.id)
+                        if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
+                            return run
+                        if self.log.live(run.id) is None:
+                            await watch.news("awaited", POLL)
         except TimeoutError:
             return await self.store.get(principal, run.id)
         return run
@@ -124,33 +126,36 @@ class Runs:
 
         Ends without one when the server is going away. Each batch is what there was at the moment it was asked for.
         """
-        while True:
-            channel = self.log.get(run.id)
-            if channel is not None and channel.since(after) is not None:
-                with channel.reader():
-                    async for batch in self._follow_live(channel, after):
-                        yield batch
-                        after = batch[-1].position
-                        if _ends(batch):
-                            return
-                if self.log.going_away or channel.last_word is not None:
+        with self.log.audience.watch(run.id) as watch:
+            while True:
+                watch.look()
+                channel = self.log.get(run.id)
+                if channel is not None and channel.since(after) is not None:
+                    with channel.reader():
+                        async for batch in self._follow_live(channel, after):
+                            yield batch
+                            after = batch[-1].position
+                            if _ends(batch):
+                                return
+                    if self.log.going_away or channel.last_word is not None:
+                        return
+                page = await self.events.read(principal, run.id, after, PAGE)
+                if page:
+                    yield page
+                    after = page[-1].position
+                    if _ends(page):
+                        return
+                if self.log.going_away:
                     return
-            page = await self.events.read(principal, run.id, after, PAGE)
-            if page:
-                yield page
-                after = page[-1].position
-                if _ends(page):
-                    return
-                continue
-            if self.log.going_away:
-                return
-            if self.log.get(run.id) is None:
-                run = await self.store.get(principal, run.id)
-                if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
-                    if page := await self.events.read(principal, run.id, after, PAGE):
-                        yield page
-                    return
-                await self.log.opened(run.id, POLL)
+                if len(page) >= PAGE or self.log.live(run.id) is not None:
+                    continue
+                if not page:
+                    run = await self.store.get(principal, run.id)
+                    if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
+                        if page := await self.events.read(principal, run.id, after, PAGE):
+                            yield page
+                        return
+                await watch.news("followed", POLL)
 
     async def _follow_live(self, channel: Channel, after: int) -> AsyncGenerator[Sequence[Recorded], None]:
         while not self.log.going_away:
@@ -172,6 +177,11 @@ class Runs:
         run = await self.store.cancel(principal, run_id, mode)
         if performance := self.dispatcher.performance(run_id):
             performance.cancel(mode)
+        elif run.status.ended:  # nobody played it, so nobody else tells those who wait for it
+            self.log.audience.wake([run_id])
+            self.log.audience.tell([run_id], resting=[run_id])
+        else:
+            self.dispatcher.ask_to_stop(run_id)
         return run
 
 

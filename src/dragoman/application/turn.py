@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from dragoman.application.log import Channel, LiveLog
+from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
-from dragoman.domain.errors import DragomanError
+from dragoman.domain.errors import DragomanError, StorageUnavailable
 from dragoman.domain.events import (
     Delta,
     Event,
@@ -34,6 +35,10 @@ from dragoman.ports.sessions import SessionStore
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
+RETRY = 0.5
+"""How long to wait before a store that did not answer is asked again."""
+
+T = TypeVar("T")
 
 INTERNAL = RunError("internal_error", DragomanError.message)
 """What a caller learns of a fault of our own."""
@@ -125,6 +130,11 @@ class Performance:
         else:
             self.stop_now()
 
+    @property
+    def ending(self) -> bool:
+        """Whether its last word is written or on its way: too late for anything."""
+        return self.channel.end is not None or self.channel.closed
+
     def abort(self, failure: RunError) -> None:
         """End the run as failed, at once."""
         self.failure = failure
@@ -159,6 +169,8 @@ class Player:
 
     def open(self, run: Run) -> Performance:
         """From here on a claimed run can be followed and cancelled."""
+        if (earlier := self.performances.get(run.id)) is not None:
+            earlier.channel.fence()  # its attempt is over, only it has not heard of it yet
         channel = self.log.open(run.id, run.attempt)
         if run.attempt == 0:
             channel.begin_with(started(run))
@@ -183,20 +195,21 @@ class Player:
                 if not channel.fenced:
                     channel.result = self._ended(run, end)
         finally:
-            del self.performances[run.id]
+            if self.performances.get(run.id) is performance:
+                del self.performances[run.id]
             channel.close()
             self.log.forget(channel)
 
     async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
         story = Story()
         try:
-            earlier = await self.logged(run) if run.attempt else []
+            earlier = await _patiently(performance, lambda: self.logged(run)) if run.attempt else []
             for event in earlier:
                 story.add(event)
             turn = Turn(
                 run=run,
                 principal=Principal(run.owner, run.tenant),
-                history=await self._history(run),
+                history=await _patiently(performance, lambda: self._history(run)),
                 max_turns=run.options.max_turns,
                 journal=journal_of(earlier),
                 stop=performance.stop,
@@ -254,6 +267,17 @@ class Player:
             limit = max(limit, 1)  # what it answers is there
         items = await self.sessions.history(Principal(run.owner, run.tenant), run.base_item, limit)
         return complete_pairs(window([item.content for item in items], limit))
+
+
+async def _patiently(performance: Performance, read: Callable[[], Awaitable[T]]) -> T:
+    """A store that does not answer fails no run: it is asked again for as long as the run is ours."""
+    while True:
+        try:
+            return await promptly(read)
+        except StorageUnavailable:
+            if performance.handed_over or performance.channel.fenced:
+                raise
+            await asyncio.sleep(RETRY)
 
 
 def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:

@@ -21,6 +21,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on (PORT).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (WEB_CONCURRENCY).")] = None,
+    role: Annotated[str | None, typer.Option(help="api, worker or both (DRAGOMAN_ROLE).")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes.")] = False,
     timeout_keep_alive: Annotated[int, typer.Option(help="Seconds an idle connection is kept.")] = 5,
 ) -> None:
@@ -29,7 +30,7 @@ def serve(
     from dragoman.settings import Settings
 
     given = tuple(agents) if agents else None
-    settings = Settings.load(host=host, port=port, workers=workers, agents=given)
+    settings = Settings.load(host=host, port=port, workers=workers, role=role, agents=given)
     read_models(settings)  # so that a wrong one is refused here, in a sentence, and not by a process started later
 
     import uvicorn
@@ -48,7 +49,9 @@ def serve(
         "ws": "none",
     }
     # A new process reads the environment again, after every change or as one of several.
-    os.environ.update({"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host})
+    os.environ.update(
+        {"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host, "DRAGOMAN_ROLE": settings.role}
+    )
     if reload:
         uvicorn.run("dragoman.asgi:app", reload=True, reload_dirs=[os.getcwd()], **options)  # type: ignore[arg-type]  # noqa: PTH109
     elif settings.workers > 1:

@@ -190,7 +190,7 @@ _KINDS: dict[str, type[Event]] = {
     "completed": RunCompleted,
     "failed": RunFailed,
 }
-UNFINISHED = ("deltas", "progress")
+UNFINISHED = ("deltas", "progress", "no_answer")
 """The kinds of rows that finish nothing: a later attempt forgets them where no finished step follows."""
 _NAMES = {event: name for name, event in _KINDS.items()}
 

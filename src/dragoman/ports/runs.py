@@ -73,7 +73,8 @@ class RunStore(Protocol):
         ...
 
     async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
-        """End a queued run, or leave a mark on one in progress for its player. Ended runs raise ``RunEnded``."""
+        """End a run that has not begun or waits for a person, or leave a mark on any other for its player, the next one if
+        it was released. Ended runs raise ``RunEnded``."""
         ...
 
 
@@ -87,9 +88,10 @@ class RunQueue(Protocol):
         log goes on with ``RunResumed``, which discards what was not finished."""
         ...
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
-        """Hold on to these runs until ``claim.until``, as far as they are still the player's. Returns those among them that
-        somebody asked to stop, perhaps through another process. What its player does not renew is abandoned."""
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+        """Hold on to these runs until ``claim.until``, as far as they are still the player's. Returns those that are, and of
+        each whether somebody asked it to stop, perhaps through another process, and how. What its player does not renew is
+        abandoned."""
         ...
 
     async def abandoned(self, player: str) -> Sequence[Run]:

@@ -1,6 +1,6 @@
 """Who plays what, in memory."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -10,11 +10,17 @@ from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryQueue:
     """``RunQueue``."""
 
     state: State
+    alone: bool = True  # nobody else plays these runs: a player of another name is a dead one
+    now: Callable[[], datetime] = _now
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
         unfinished = sorted((self.state.runs[run_id] for run_id in self.state.unfinished), key=place)
@@ -29,14 +35,14 @@ class MemoryQueue:
             taken.append(take(self.state, run, claim))
         return taken
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
         held = [id for id in run_ids if id in self.state.claims and self.state.claims[id].player == claim.player]
         self.state.claims.update(dict.fromkeys(held, claim))
-        return {id: self.state.marks[id] for id in held if id in self.state.marks}
+        return {id: self.state.marks.get(id) for id in held}
 
     async def abandoned(self, player: str) -> Sequence[Run]:
-        now, claims = datetime.now(UTC), self.state.claims.items()
-        gone = (id for id, claim in claims if claim.player != player or claim.until < now)
+        now, claims = self.now(), self.state.claims.items()
+        gone = (id for id, claim in claims if claim.until < now or (self.alone and claim.player != player))
         return sorted((self.state.runs[id] for id in gone), key=place)
 
     async def release(self, runs: Sequence[Run]) -> None:

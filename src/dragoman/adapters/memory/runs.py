@@ -71,7 +71,8 @@ class MemoryRuns:
         run = self.state.run(principal, run_id)
         if run.status.ended:
             raise RunEnded
-        if run.status is RunStatus.IN_PROGRESS:
+        begun = run.status is RunStatus.IN_PROGRESS or (run.status is RunStatus.QUEUED and run.attempt > 0)
+        if begun:
             self.state.marks[run.id] = mode
             return run
         return self._end_unplayed(run)

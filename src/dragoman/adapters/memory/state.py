@@ -123,11 +123,11 @@ class State:
         self.runs[run.id] = run
         if run.status.ended:
             self.unfinished.discard(run.id)
+            self.marks.pop(run.id, None)
         else:
             self.unfinished.add(run.id)
         if run.status is not RunStatus.IN_PROGRESS:
             self.claims.pop(run.id, None)
-            self.marks.pop(run.id, None)
 
     def charge(self, run: Run, recorded: Sequence[Recorded]) -> None:
         """Enter the model calls that these events of a run tell of, unless they are there."""

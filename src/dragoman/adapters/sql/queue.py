@@ -7,7 +7,7 @@ from dragoman.adapters.sql.engine import Engine, Script
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import Addition, chain
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
-from dragoman.domain.events import Recorded, resumed, started
+from dragoman.domain.events import UNFINISHED, Recorded, resumed, started
 from dragoman.domain.items import NewItem
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
@@ -45,9 +45,9 @@ UPDATE runs SET status = 'queued', attempt = attempt + 1, player = NULL, lease_u
 WHERE id = :id AND attempt = :attempt AND status = 'in_progress'
 """
 
-FINISHED = """
-SELECT max(position) FROM events WHERE run_id = :id AND kind NOT IN ('deltas', 'progress')
-"""
+FINISHED = f"""
+SELECT max(position) FROM events WHERE run_id = :id AND kind NOT IN {UNFINISHED}
+"""  # noqa: S608 - constants
 
 WAITING = "SELECT count(*) FROM runs WHERE status = 'queued'"
 
@@ -61,7 +61,7 @@ class SqlQueue:
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
         return await self.engine.write(_claim, claim, limit)
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
         return await self.engine.write(_renew, claim, run_ids) if run_ids else {}
 
     async def abandoned(self, player: str) -> Sequence[Run]:
@@ -114,10 +114,10 @@ def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
     return (yield from take([run_from(row) for row in rows], claim))
 
 
-def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, CancelMode]]:
+def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, CancelMode | None]]:
     until = micros(claim.until)
     rows = yield RENEW, [{"id": id, "player": claim.player, "until": until} for id in sorted(run_ids)]
-    return {id: cancel for id, cancel in rows if cancel is not None}
+    return dict(rows)
 
 
 def _abandoned(player: str, alone: bool) -> Script[Sequence[Run]]:

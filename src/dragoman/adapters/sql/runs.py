@@ -211,7 +211,8 @@ def _cancel(principal: Principal, run_id: str, mode: CancelMode) -> Script[Run]:
     run = yield from _get(GET_LOCKED, principal, run_id)
     if run.status.ended:
         raise RunEnded
-    if run.status is RunStatus.IN_PROGRESS:
+    begun = run.status is RunStatus.IN_PROGRESS or (run.status is RunStatus.QUEUED and run.attempt > 0)
+    if begun:
         yield MARK, {"id": run.id, "mode": mode}
         return run
     return (yield from _end_unplayed(run))
