@@ -59,9 +59,8 @@ class ImpatientQueue(MemoryQueue):
 class DeafQueue(MemoryQueue):
     """Keeps to itself that somebody wants a run to stop."""
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode]:
-        await super().renew(claim, run_ids)
-        return {}
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+        return dict.fromkeys(await super().renew(claim, run_ids))
 
 
 class SleepyQueue(MemoryQueue):

@@ -53,6 +53,7 @@ def test_a_server_with_a_fault_is_found_out(fault: str):
     found = next((story for story in stories if story.broken), None)
     assert found is not None, f"nobody notices when {fault}"
     assert broken.found_as in "\n".join(found.broken), told(found)
+    assert not simulate(found.seed, Parts(weather=broken.parts.weather)).broken, "it was not the fault"
 
 
 def test_worlds_are_eventful():

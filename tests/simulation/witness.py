@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -22,7 +22,7 @@ from dragoman.domain.events import (
     RunStarted,
 )
 from dragoman.domain.items import Content, Item, complete_pairs, text_of
-from dragoman.domain.runs import Run, RunStatus, first_position
+from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
 from dragoman.ports.events import Append
 from dragoman.ports.runs import Begun, Claim
 from dragoman.ports.runtime import Turn
@@ -126,9 +126,9 @@ class Witness:
         if before != player:
             self.broken.append(f"{player} was given attempt {run.attempt} of {run.id}, which is {before}'s")
 
-    def _renewed(self, claim: Claim, run_ids: Iterable[str], asked: Collection[str]) -> None:
+    def _renewed(self, claim: Claim, run_ids: Iterable[str], held: Mapping[str, CancelMode | None]) -> None:
         for run_id in run_ids:
-            if run_id in self.cancelled and run_id not in asked and self.state.claims.get(run_id) == claim:
+            if run_id in self.cancelled and run_id in held and held[run_id] is None:
                 self.broken.append(f"{claim.player} is not told that {run_id} was asked to stop")
             if self.holders.get(run_id) != claim.player:
                 continue
@@ -260,9 +260,8 @@ class Witness:
         order = [run_id for run_id, _ in parts]
         if order != [run_id for run_id in accepted if run_id in played]:
             self.broken.append(f"the turns of {conversation_id} are {order}, accepted were {accepted}")
-        for (
-            run_id
-        ) in accepted:  # one that was cancelled while it waited stands where the conversation was at that moment
+        # One that was cancelled while it waited stands where the conversation was at that moment.
+        for run_id in accepted:
             said = [item.content for item in items if item.run_id == run_id]
             self._check_turn(self.state.runs[run_id], said)
 

@@ -202,7 +202,7 @@ class World:
         replica.connection.cut = False
 
     async def slow_down(self, replica: Replica) -> None:
-        replica.connection.slow = self.dice.choice((0.1, 1.0, 4.0))
+        replica.connection.slow = self.dice.choice((0.1, 0.5, 2.0))
         self.note(replica.process.name, f"has a slow disk, {replica.connection.slow} s")
         await asyncio.sleep(self.dice.choice((self.dice.uniform(1.0, 10.0), self.dice.uniform(15.0, 40.0))))
         self.note(replica.process.name, "has a fast disk")

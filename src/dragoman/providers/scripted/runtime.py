@@ -70,7 +70,7 @@ class _Performance:
                 await self._hand_off(step)
             case Fail():
                 raise step.error
-            case Stall():
+            case Stall() if not self._turn.journal.answer("", self.turns):  # what comes next was not waited for already
                 await asyncio.sleep(step.seconds)
 
     async def _say(self, step: Say) -> None:
