@@ -3,6 +3,7 @@
 When a seed fails, ``python -m tests.simulation SEED`` plays it again and tells everything that happened.
 """
 
+import asyncio
 import os
 import random
 import subprocess
@@ -10,9 +11,12 @@ import sys
 
 import pytest
 
+from dragoman.application.runs import StartRun
+from dragoman.domain.runs import RunStatus
 from tests.simulation.broken import BROKEN
 from tests.simulation.corpus import CORPUS
-from tests.simulation.world import Parts, Story, simulate
+from tests.simulation.store import USER
+from tests.simulation.world import Parts, Story, World, simulate
 
 RANDOM, LONG, PART = 1_000, 10_000, 100
 BASE = random.SystemRandom().randrange(10**9)
@@ -54,6 +58,23 @@ def test_a_server_with_a_fault_is_found_out(fault: str):
     assert found is not None, f"nobody notices when {fault}"
     assert broken.found_as in "\n".join(found.broken), told(found)
     assert not simulate(found.seed, Parts(weather=broken.parts.weather)).broken, "it was not the fault"
+
+
+def test_a_replica_that_is_stopped_while_a_run_begins_hands_it_over():
+    world = World(0, Parts(), trace=False)
+
+    async def story() -> None:
+        replica = await world.boot()
+        replica.connection.slow = 0.5
+        start = StartRun("slow", "Hello", "s")
+        asking = asyncio.create_task(replica.ask(lambda replica: replica.runs.start(USER, start)))
+        await asyncio.sleep(0.1)
+        await replica.stop(grace=0.0)
+        run = await asking
+        assert not replica.process.tasks
+        assert (world.state.runs[run.id].status, world.state.runs[run.id].attempt) == (RunStatus.QUEUED, 1)
+
+    world.loop.run_until_complete(story())
 
 
 def test_worlds_are_eventful():
