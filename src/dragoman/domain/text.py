@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dragoman.domain.errors import Invalid
+
 
 def storable(text: str) -> str:
     """Without NUL (PostgreSQL refuses it) and without lone surrogates (UTF-8 has none)."""
@@ -14,12 +16,18 @@ def storable(text: str) -> str:
     return text
 
 
-def storable_json(value: Any) -> Any:
-    """The same for every string, keys included, inside a JSON value."""
+MAX_DEPTH = 100
+"""How deep JSON may be nested; what is deeper, some parser or database down the way refuses."""
+
+
+def storable_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
+    """The same for every string, keys included, inside a JSON value. ``Invalid`` if it is nested too deep."""
     if isinstance(value, str):
         return storable(value)
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if not depth:
+        raise Invalid(f"JSON may be nested {MAX_DEPTH} levels deep.")
     if isinstance(value, dict):
-        return {storable(str(key)): storable_json(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable_json(inner) for inner in value]
-    return value
+        return {storable(str(key)): storable_json(inner, depth=depth - 1) for key, inner in value.items()}
+    return [storable_json(inner, depth=depth - 1) for inner in value]

@@ -309,3 +309,15 @@ async def test_a_run_that_is_to_be_missed_is_cancelled_when_the_one_who_waited_f
         run_id = (await at.client.get("/runs")).json()["runs"][0]["run_id"]
         ended = await at.client.get(f"/runs/{run_id}", params={"wait": PATIENCE})
     assert ended.json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(("depth", "status"), [(101, 422), (300, 422), (950, 400)])  # the last cannot even be parsed
+@pytest.mark.parametrize("body", ['{"input": "x", "context": %s}', '{"input": "x", "options": {"metadata": %s}}'])
+async def test_json_that_is_nested_too_deep_is_refused(body, depth, status):
+    nested = '{"a":' * depth + "1" + "}" * depth
+    async with house() as home:
+        answer = await home.client.post(
+            "/chat/run", content=body % nested, headers={"content-type": "application/json"}
+        )
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
