@@ -52,7 +52,7 @@ class ChatCompletionsModel(DirectModel):
 class _Call:
     """A tool call, as its pieces arrive."""
 
-    __slots__ = ("announced", "arguments", "id", "name", "output", "signature")
+    __slots__ = ("announced", "arguments", "id", "name", "output", "said", "signature")
 
     def __init__(self, output: int) -> None:
         self.output = output
@@ -60,6 +60,7 @@ class _Call:
         self.name = ""
         self.arguments: list[str] = []
         self.announced = False
+        self.said = 0  # how many pieces of its arguments have been shown
         self.signature: str | None = None
 
     def named(self, piece: str) -> None:
@@ -225,8 +226,8 @@ class ChatReader:
         if arguments := function.get("arguments"):
             text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
             call.arguments.append(text)
-            self._announce(call)
-            self._say("arguments", text, call.output)
+            if call.name:  # some servers name a call behind its first arguments
+                self._announce(call)
 
     def _call_of(self, piece: Json) -> _Call:
         """Which call a piece belongs to. An index should say it; some servers send none, others always 0."""
@@ -247,12 +248,14 @@ class ChatReader:
 
     def _announce(self, call: _Call) -> None:
         """Once its name can be trusted to be whole. An id that another call of this answer has is none."""
-        if call.announced:
-            return
-        call.announced = True
-        if not call.id or any(other.id == call.id for other in self._calls if other is not call):
-            call.id = new_id("call")
-        self._listener.begin_call(call.output, call.id, call.name)
+        if not call.announced:
+            call.announced = True
+            if not call.id or any(other.id == call.id for other in self._calls if other is not call):
+                call.id = new_id("call")
+            self._listener.begin_call(call.output, call.id, call.name)
+        if unsaid := call.arguments[call.said :]:
+            call.said = len(call.arguments)
+            self._say("arguments", "".join(unsaid), call.output)
 
     # the answer --------------------------------------------------------------------------------------------------
 
