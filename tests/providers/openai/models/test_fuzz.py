@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dragoman.domain.errors import DragomanError
@@ -148,8 +148,15 @@ DELTAS = st.fixed_dictionaries(
 FINISHES = st.sampled_from([None, None, "stop", "length", "tool_calls", "content_filter"])
 
 
+ARGUMENTS_FIRST = [
+    ({"tool_calls": [{"id": "call_0", "index": None, "function": {"arguments": "a"}}]}, None),
+    ({"tool_calls": [{"id": "call_0", "function": {"name": "get_"}}]}, "stop"),
+]
+
+
 @PATIENT
 @given(st.lists(st.tuples(DELTAS, FINISHES), max_size=12))
+@example(ARGUMENTS_FIRST)
 def test_text_thoughts_and_calls_may_be_mixed_at_will(chunks):
     payloads = [{"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]} for delta, finish in chunks]
     check("chat", [f"data: {json.dumps(p)}\n\n".encode() for p in payloads])
