@@ -15,12 +15,14 @@ from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
 from dragoman.application.runs import StartRun
+from dragoman.application.services import Services
 from dragoman.bootstrap import Application, build, key_of, load_agents
 from dragoman.domain.identity import LOCAL, Principal
 from dragoman.domain.items import Content
 from dragoman.domain.runs import Run, RunOptions
 from dragoman.settings import LOOPBACK, Settings
 from dragoman.surfaces.http.app import Access, HttpOptions, create_http_app
+from dragoman.surfaces.openai import ENVELOPES, openai_routers
 from dragoman.surfaces.rest import create_agent_routes, native_routers
 
 
@@ -33,7 +35,8 @@ class Dragoman:
             application.services,
             options=_options(application.settings),
             lifespan=self._lifespan,
-            routers=[] if application.settings.role == "worker" else native_routers(application.services),
+            routers=[] if application.settings.role == "worker" else _routers(application.services),
+            envelopes=ENVELOPES,
         )
         self._starting = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
@@ -182,6 +185,11 @@ def create_agent_router(
 
 
 _shared: dict[Settings, Dragoman] = {}
+
+
+def _routers(services: Services) -> list[APIRouter]:
+    """Those of every surface. The native ones come last: an agent's short form hides nothing."""
+    return [*openai_routers(services), *native_routers(services)]
 
 
 def _options(settings: Settings) -> HttpOptions:

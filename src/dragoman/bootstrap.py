@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity import LocalAuthenticator
 from dragoman.adapters.system import SystemClock
-from dragoman.agents import BUILTIN
+from dragoman.agents import BUILTIN, plain
 from dragoman.application.audience import Audience
 from dragoman.application.catalog import Catalog, ChooseProvider
 from dragoman.application.conversations import Conversations
@@ -149,14 +149,21 @@ def build(
     player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
     capacity = 0 if settings.role == "api" else settings.max_runs
     dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
-    catalog = Catalog(registry.providers, registry.choose, show_instructions=settings.show_instructions)
+    catalog = Catalog(
+        registry.providers,
+        registry.choose,
+        show_instructions=settings.show_instructions,
+        plain_models=settings.plain_models,
+        plain_agent=plain.key,
+    )
     enabled = settings.sessions_enabled
     checks: dict[str, Check] = {"database": store.check}
     if not isinstance(signals, Alone):
         checks["signals"] = signals.check
     services = Services(
         runs=Runs(
-            store.runs, store.events, log, dispatcher, catalog, clock, enabled, frozenset(settings.allowed_models)
+            *(store.runs, store.events, log, dispatcher, catalog, clock, enabled),
+            allowed_models=frozenset((*settings.allowed_models, *settings.plain_models)),
         ),
         conversations=Conversations(store.sessions, log, clock, enabled),
         catalog=catalog,
@@ -222,7 +229,8 @@ def build_providers(
     conversations: ProviderConversations | None = None,
 ) -> dict[str, Provider]:
     """The enabled providers, each with the agents it can play. With ``conversations``, a model's endpoint keeps some, too."""
-    keyed = keyed_agents([*BUILTIN] if settings.builtin_agents else [], agents)
+    ours = (*(BUILTIN if settings.builtin_agents else ()), *((plain,) if settings.plain_models else ()))
+    keyed = keyed_agents(ours, agents)
     builders: dict[str, Callable[[], Provider]] = {
         "openai": lambda: _openai(settings, keyed, tools, conversations),
         "scripted": lambda: _scripted(keyed, tools),

@@ -11,7 +11,7 @@ from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, LiteralString, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -334,10 +334,11 @@ def _checked(settings: Settings, setup: ModelSetup) -> ModelSetup:
         raise WrongSettings(
             "AI_MODEL: a model endpoint is configured, but no model. Example: AI_MODEL=google/gemini-pro."
         )
-    named: tuple[tuple[Literal["AI_MODEL", "DRAGOMAN_FALLBACKS", "DRAGOMAN_ALLOWED_MODELS"], str], ...] = (
+    named: tuple[tuple[LiteralString, str], ...] = (
         ("AI_MODEL", setup.model),
         *(("DRAGOMAN_FALLBACKS", model) for model in setup.fallbacks),
         *(("DRAGOMAN_ALLOWED_MODELS", model) for model in settings.allowed_models),
+        *(("DRAGOMAN_PLAIN_MODELS", model) for model in settings.plain_models),
     )
     for setting, model in named:
         if place_of(model, setup.endpoints) is None:
@@ -364,6 +365,11 @@ def _check_demo(settings: Settings, setup: ModelSetup) -> None:
         raise WrongSettings(
             f"OPENAI_API_KEY: AI_MODEL asks for {wanted!r} and no key is set. "
             "Set OPENAI_API_KEY or OPENROUTER_API_KEY, or unset AI_MODEL for the demo model."
+        )
+    if settings.plain_models:
+        raise WrongSettings(
+            f"DRAGOMAN_PLAIN_MODELS: it offers {settings.plain_models[0]!r} and no model endpoint is configured. "
+            "Set OPENAI_API_KEY or OPENROUTER_API_KEY, or unset it."
         )
     if settings.conversation_state == "provider":
         raise WrongSettings("DRAGOMAN_CONVERSATION_STATE: the demo model keeps no conversations; use `local`.")

@@ -153,6 +153,12 @@ class Settings(BaseSettings):
         about="Models a request may choose with options.model.",
         example="gpt-5,gpt-5-mini",
     )
+    plain_models: Names = _setting(
+        (),
+        "DRAGOMAN_PLAIN_MODELS",
+        about="Models of endpoints that the OpenAI API offers as they are, beside the agents.",
+        example="gpt-5,gpt-5-mini",
+    )
     demo: Literal["auto", "off"] = _setting(
         "auto", "DRAGOMAN_DEMO", about="`auto`: the demo model answers when no model is configured.", example="off"
     )
@@ -254,7 +260,9 @@ class Settings(BaseSettings):
 
     # what cannot be right ----------------------------------------------------------------------------------------
 
-    @field_validator("allowed_hosts", "allowed_models", "fallbacks", "agents", "providers", mode="before")
+    @field_validator(
+        "allowed_hosts", "allowed_models", "plain_models", "fallbacks", "agents", "providers", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -20,6 +20,7 @@ from dragoman.domain.tools import Tool
 from dragoman.providers.scripted import build_scripted_provider
 from dragoman.settings import Settings
 from dragoman.surfaces.http.app import HttpOptions, create_http_app
+from dragoman.surfaces.openai import ENVELOPES, openai_routers
 from dragoman.surfaces.rest import native_routers
 from dragoman.tools import BuiltinTools
 
@@ -69,7 +70,11 @@ async def house(scripts=None, *, options=None, silence=10.0, client=None, store=
         application.services,
         options=options or HttpOptions(),
         lifespan=_no_lifespan,
-        routers=native_routers(application.services, silence=silence),
+        routers=[
+            *openai_routers(application.services, silence=silence),
+            *native_routers(application.services, silence=silence),
+        ],
+        envelopes=ENVELOPES,
     )
     await application.start()
     try:

@@ -24,4 +24,12 @@ chat = AgentSpec(
     tools=("calculate", "current_time"),
 )
 
+plain = AgentSpec(
+    key="plain",
+    name="Plain",
+    description="A model as it is, without instructions and tools.",
+    instructions="",
+)
+"""Plays what is addressed by the name of a model; served only where there are such models."""
+
 BUILTIN: tuple[AgentSpec, ...] = (assistant, chat)

@@ -16,6 +16,8 @@ class Catalog:
     providers: Mapping[str, Provider]  # the enabled ones, in order
     choose: ChooseProvider  # the name of the provider a principal's runs prefer
     show_instructions: bool = False
+    plain_models: tuple[str, ...] = ()  # models of endpoints that may be addressed as they are, where a protocol can
+    plain_agent: str = ""  # the key of the agent that plays them: it adds nothing of its own
 
     def find(self, principal: Principal, key: str) -> AgentCard:
         """The agent of that key, as the principal's provider plays it, else any other that can."""

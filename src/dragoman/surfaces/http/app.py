@@ -1,8 +1,9 @@
 """The HTTP application: what all protocols share, around the routers they bring."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -26,6 +27,7 @@ DESCRIPTION = """A run answers one message. Start one with an agent, follow its 
 from any position. Errors are `application/problem+json` with a stable `code`."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+NO_ENVELOPES: Mapping[str, problems.Envelope] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,12 @@ class HttpOptions:
 
 
 def create_http_app(
-    services: Services, *, options: HttpOptions, lifespan: Lifespan, routers: Sequence[APIRouter]
+    services: Services,
+    *,
+    options: HttpOptions,
+    lifespan: Lifespan,
+    routers: Sequence[APIRouter],
+    envelopes: Mapping[str, problems.Envelope] = NO_ENVELOPES,
 ) -> FastAPI:
     metrics = HttpMetrics(CollectorRegistry())
     app = FastAPI(
@@ -50,7 +57,7 @@ def create_http_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # we have our own
         exception_handlers=dict.fromkeys(problems.HANDLED, problems.handle),
         middleware=[
-            Middleware(Surroundings, metrics=metrics),
+            Middleware(Surroundings, metrics=metrics, envelopes=envelopes),
             Middleware(LocalOnly, access=options.access),
             Middleware(BodyLimit, limit=options.body_limit),
         ],

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import HTTPException
@@ -36,11 +37,13 @@ class Access:
 
 
 class Surroundings:
-    """The outermost layer: gives each request its id, logs and measures it, and turns a fault of ours into a 500."""
+    """The outermost layer: gives each request its id and the envelope of its errors, logs and measures it, and turns a fault
+    of ours into a 500. ``envelopes`` are those of protocols that have their own, by the first segment of their paths."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, envelopes: Mapping[str, problems.Envelope]) -> None:
         self._app = app
         self._metrics = metrics
+        self._envelopes = envelopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +52,9 @@ class Surroundings:
         request_id, trace = _identify(scope)
         state = scope.setdefault("state", {})
         state["request_id"], state["trace"] = request_id, trace
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if envelope := self._envelopes.get(path.partition("/")[2].partition("/")[0]):
+            state["envelope"] = envelope
         began = time.perf_counter()
         status, waited = 0, 0.0
 

@@ -1,12 +1,13 @@
-"""Errors as ``application/problem+json`` (RFC 9457). One table says which status a domain error has.
+"""What went wrong, as its client is told. One table says which status a domain error has.
 
-A problem never holds the text of an exception that is not ours.
+A problem is told as ``application/problem+json`` (RFC 9457), unless the protocol that was spoken has an envelope of its
+own. It never holds the text of an exception that is not ours.
 """
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
@@ -80,16 +81,35 @@ class FieldError:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    status: int
+    title: str
+    code: str
+    detail: str
+    retryable: bool = False
+    run_id: str | None = None
+    fields: Sequence[FieldError] | None = None
+    retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Envelope = Callable[[Problem, str], Response]
+"""How a protocol tells a problem; the text is the id of the request."""
+
+
 def of_error(scope: Scope, error: DragomanError, *, run_id: str | None = None) -> Response:
     row = row_of(type(error))
     fields = [FieldError(error.field or "", error.detail)] if isinstance(error, errors.Invalid) else None
-    return _respond(
+    return told(
         scope,
-        *(row.status, row.title, error.code, error.detail),
-        run_id=run_id,
-        fields=fields,
-        retry_after=error.retry_after or row.retry_after,
-        headers={"www-authenticate": "Bearer"} if row.status == 401 else {},
+        Problem(
+            *(row.status, row.title, error.code, error.detail, error.retryable),
+            run_id=run_id,
+            fields=fields,
+            retry_after=error.retry_after or row.retry_after,
+            headers={"www-authenticate": "Bearer"} if row.status == 401 else {},
+        ),
     )
 
 
@@ -97,17 +117,20 @@ def of_run(scope: Scope, run: Run) -> Response:
     """A run that failed, to somebody who waited for it."""
     error = run.error or RunError(errors.RunFailure.code, errors.RunFailure.message)
     row = BY_CODE.get(error.code, TABLE[errors.RunFailure])
-    return _respond(
+    retry_after = error.retry_after or row.retry_after
+    return told(
         scope,
-        *(row.status, row.title, error.code, error.message),
-        run_id=run.id,
-        retry_after=error.retry_after or row.retry_after,
+        Problem(
+            *(row.status, row.title, error.code, error.message, error.retryable),
+            run_id=run.id,
+            retry_after=retry_after,
+        ),
     )
 
 
 def of_status(scope: Scope, status: int, headers: dict[str, str] | None = None) -> Response:
     code, title, detail = OF_HTTP.get(status) or (f"http_{status}", "Error", "The request cannot be answered.")
-    return _respond(scope, status, title, code, detail, headers=headers or {})
+    return told(scope, Problem(status, title, code, detail, headers=headers or {}))
 
 
 def of_fields(scope: Scope, error: RequestValidationError) -> Response:
@@ -116,7 +139,7 @@ def of_fields(scope: Scope, error: RequestValidationError) -> Response:
     row = TABLE[errors.Invalid]
     fields = [FieldError(_field(found["loc"]), _REASONS.get(found["type"], found["msg"])) for found in error.errors()]
     detail = f"{fields[0].field}: {fields[0].reason}."
-    return _respond(scope, row.status, row.title, errors.Invalid.code, detail, fields=fields)
+    return told(scope, Problem(row.status, row.title, errors.Invalid.code, detail, fields=fields))
 
 
 _REASONS = {
@@ -147,35 +170,34 @@ async def handle(request: Request, error: Exception) -> Response:
 HANDLED = (DragomanError, RequestValidationError, HTTPException)
 
 
-def _respond(
-    scope: Scope,
-    status: int,
-    title: str,
-    code: str,
-    detail: str,
-    *,
-    run_id: str | None = None,
-    fields: Sequence[FieldError] | None = None,
-    retry_after: float | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    request_id = scope.get("state", {}).get("request_id") or new_request_id()
+# Telling ----------------------------------------------------------------------------------------------------------
+
+
+def told(scope: Scope, problem: Problem) -> Response:
+    """The answer that tells it, in the envelope of the protocol that was spoken."""
+    state = scope.get("state", {})
+    envelope: Envelope = state.get("envelope", as_problem_json)
+    return envelope(problem, state.get("request_id") or new_request_id())
+
+
+def as_problem_json(problem: Problem, request_id: str) -> Response:
     body: dict[str, Any] = {
-        "type": f"urn:dragoman:problem:{code}",
-        "title": title,
-        "status": status,
-        "code": code,
-        "detail": detail,
+        "type": f"urn:dragoman:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
         "request_id": request_id,
     }
-    if run_id is not None:
-        body["run_id"] = run_id
-    if fields is not None:
-        body["errors"] = fields
-    headers = dict(headers or {})
-    if retry_after is not None:
-        headers["retry-after"] = str(math.ceil(retry_after))
-    return Response(dump(body), status, headers, MEDIA_TYPE)
+    if problem.run_id is not None:
+        body["run_id"] = problem.run_id
+    if problem.fields is not None:
+        body["errors"] = problem.fields
+    return Response(dump(body), problem.status, {**problem.headers, **retry_after(problem)}, MEDIA_TYPE)
+
+
+def retry_after(problem: Problem) -> dict[str, str]:
+    return {} if problem.retry_after is None else {"retry-after": str(math.ceil(problem.retry_after))}
 
 
 _BRANCH = re.compile(r"(constrained-)?str|list\[.*")

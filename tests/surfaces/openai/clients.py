@@ -1,0 +1,16 @@
+"""The official client in strict validation: every field that is missing or of a wrong type raises."""
+
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from tests.surfaces.house import House
+
+
+def official(house: House, **given: Any) -> AsyncOpenAI:
+    """One that asks in process, once."""
+    return AsyncOpenAI(
+        base_url="http://localhost/v1",
+        http_client=house.client,
+        **{"api_key": "any", "max_retries": 0, "_strict_response_validation": True, **given},
+    )
