@@ -18,7 +18,8 @@ from dragoman.domain.events import (
 )
 from dragoman.domain.runs import RunStatus
 from dragoman.domain.usage import Usage
-from dragoman.surfaces.rest.wire import frames, merged, wire_event
+from dragoman.surfaces.http.frames import merged
+from dragoman.surfaces.rest.wire import frames, wire_event
 from tests.surfaces.house import parse
 
 

@@ -27,6 +27,7 @@ SILENCE = 10.0
 
 COMMENT = b":\n\n"
 COME_BACK = b"retry: 1000\n\n"
+"""The last words to somebody who can come back for the rest, when the server goes away before the run's end."""
 
 
 class EventStream(Response):
@@ -39,6 +40,7 @@ class EventStream(Response):
         encode: Encode,
         *,
         silence: float = SILENCE,
+        farewell: bytes = COME_BACK,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status_code = 200
@@ -46,6 +48,7 @@ class EventStream(Response):
         self._follow = follow
         self._encode = encode
         self._silence = silence
+        self._farewell = farewell
         self._sending = asyncio.Lock()
         self._last_sent = 0.0
         self._position = -1
@@ -67,7 +70,7 @@ class EventStream(Response):
             beats.cancel()
             await self._follow.aclose()
         if not ended:
-            await self._send(send, COME_BACK)
+            await self._send(send, self._farewell)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_batches(self, send: Send) -> bool:

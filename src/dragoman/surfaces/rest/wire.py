@@ -1,8 +1,6 @@
 """The native wire: recorded events as JSON and as SSE frames, runs and items as JSON. Pure functions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import groupby
 from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
@@ -25,6 +23,7 @@ from dragoman.domain.events import (
 from dragoman.domain.items import Content, Item
 from dragoman.domain.runs import Run, RunError, RunStatus
 from dragoman.domain.usage import Usage
+from dragoman.surfaces.http.frames import merged, one_line
 from dragoman.surfaces.http.responses import dump
 
 # Events, as documented --------------------------------------------------------------------------------------------
@@ -239,43 +238,11 @@ def frames(batch: Sequence[Recorded]) -> bytes:
     for entry in merged(batch):
         event = entry.event
         if type(event) is Delta and event.kind == "text" and not event.path:
-            written.append(b"id: %d%b%b}\n\n" % (entry.position, _TEXT_DELTA, _one_line(dump(event.text))))
+            written.append(b"id: %d%b%b}\n\n" % (entry.position, _TEXT_DELTA, one_line(dump(event.text))))
         elif (wire := wire_event(event)) is not None:
-            data = _one_line(dump(wire))
+            data = one_line(dump(wire))
             written.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (entry.position, wire["type"].encode(), data))
     return b"".join(written)
-
-
-def _one_line(data: bytes) -> bytes:
-    """Without the line separators of Unicode: SSE does not know them, but many a client splits lines there."""
-    if b"\xe2\x80" in data or b"\xc2\x85" in data:
-        for separator, escaped in _SEPARATORS:
-            data = data.replace(separator, escaped)
-    return data
-
-
-_SEPARATORS = [(character.encode(), b"\\u%04x" % ord(character)) for character in "\u0085\u2028\u2029"]
-
-
-def merged(batch: Sequence[Recorded]) -> Sequence[Recorded]:
-    """The same, with neighbouring deltas of one item as one that has the place of the last."""
-    if len(batch) == 1:
-        return batch
-    return [_joined(list(neighbours)) for _, neighbours in groupby(batch, _item_of)]
-
-
-def _joined(entries: list[Recorded]) -> Recorded:
-    last = entries[-1]
-    if len(entries) == 1 or not isinstance(last.event, Delta):
-        return last
-    text = "".join(entry.event.text for entry in entries if isinstance(entry.event, Delta))
-    return Recorded(last.position, replace(last.event, text=text))
-
-
-def _item_of(entry: Recorded) -> object:
-    """Equal for deltas of one item, different for everything else."""
-    event = entry.event
-    return (event.kind, event.path, event.output, event.call_id) if isinstance(event, Delta) else entry.position
 
 
 # Runs and items ---------------------------------------------------------------------------------------------------
