@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dragoman.adapters.identity import LocalAuthenticator
+from dragoman.adapters.identity.local import LocalAuthenticator
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.application.audience import Audience
@@ -41,7 +42,10 @@ from dragoman.settings import Settings, WrongSettings
 from dragoman.tools import BuiltinTools
 
 if TYPE_CHECKING:
+    from dragoman.adapters.identity.tokens import Claims, KeySource
     from dragoman.adapters.sql.engine import Engine
+
+logger = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -167,7 +171,7 @@ def build(
         ),
         conversations=Conversations(store.sessions, log, clock, enabled),
         catalog=catalog,
-        authenticator=authenticator or LocalAuthenticator(),
+        authenticator=authenticator or build_authenticator(settings),
         queue=store.queue,
         log=log,
         dispatcher=dispatcher,
@@ -217,6 +221,40 @@ def shared_engine(settings: Settings) -> "Engine":
 
         return PostgresEngine(settings.postgres_url, pool_size=1, max_overflow=4)
     return SqliteEngine(settings.sqlite_path, synchronous=settings.sqlite_synchronous, shared=True)
+
+
+# Identity ------------------------------------------------------------------------------------------------------------
+
+
+def build_authenticator(settings: Settings) -> Authenticator:
+    """Who is asked for a token, and how it is checked."""
+    if not settings.tokens:
+        return LocalAuthenticator()
+    from dragoman.adapters.identity.bearer import BearerAuthenticator
+    from dragoman.adapters.identity.tokens import Tokens
+
+    source = _token_keys(settings)
+    return BearerAuthenticator(() if source is None else (("", Tokens(source, _claims(settings))),))
+
+
+def _token_keys(settings: Settings) -> "KeySource | None":
+    from dragoman.adapters.identity.jwks import Jwks
+    from dragoman.adapters.identity.tokens import HS256_KEY, SharedSecrets
+
+    secrets = settings.jwt_secrets
+    if settings.jwt_jwks_url is not None:
+        if secrets:
+            logger.warning("JWT_JWKS_URL is set, so BETTER_AUTH_SECRET and JWT_SECRET are ignored")
+        return Jwks(settings.jwt_jwks_url)
+    if any(len(secret.encode()) < HS256_KEY for secret in secrets):
+        logger.warning("the secret that tokens are signed with is short and may be guessed; use %d bytes", HS256_KEY)
+    return SharedSecrets(*secrets) if secrets else None
+
+
+def _claims(settings: Settings) -> "Claims":
+    from dragoman.adapters.identity.tokens import Claims
+
+    return Claims(settings.jwt_issuer, settings.jwt_audience, settings.tenant_claim, settings.scopes_claim)
 
 
 # Providers -----------------------------------------------------------------------------------------------------------

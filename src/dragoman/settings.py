@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -17,7 +17,12 @@ SQLITE_PREFIX = "sqlite:///"
 POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://.")
 PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)")
 
-Names = Annotated[tuple[str, ...], NoDecode]  # written as a,b,c
+
+def _split(value: Any) -> Any:
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]  # written as a,b,c
 
 
 class WrongSettings(ValueError):
@@ -46,8 +51,51 @@ class Settings(BaseSettings):
     auth: Literal["none", "token"] | None = _setting(
         None,
         "DRAGOMAN_AUTH",
-        about="Who may call: `none` is one local user. Unset, `none` is for loopback only.",
-        example="none",
+        about="Who may call: `token` wants a JWT or an API key, `none` is one local user. "
+        "Unset: `token` if a secret or a JWKS URL is set, else `none`, for loopback only.",
+        example="token",
+    )
+    better_auth_secret: SecretStr | None = _setting(
+        None,
+        "BETTER_AUTH_SECRET",
+        about="The secret that JWTs are signed with (HS256), if not with a key of a JWKS URL.",
+        example="a random text of 32 characters or more",
+    )
+    jwt_secret: SecretStr | None = _setting(
+        None,
+        "JWT_SECRET",
+        about="The same, for any other issuer; with both, either will do.",
+        example="a random text of 32 characters or more",
+    )
+    jwt_jwks_url: str | None = _setting(
+        None,
+        "JWT_JWKS_URL",
+        about="Where the public keys of the issuer are (EdDSA, ES256, RS256, PS256); with it, secrets are ignored.",
+        example="https://example.com/api/auth/jwks",
+    )
+    jwt_issuer: str | None = _setting(
+        None,
+        "JWT_ISSUER",
+        about="What `iss` must say in a JWT; unset, anything.",
+        example="https://example.com",
+    )
+    jwt_audience: Names = _setting(
+        (),
+        "JWT_AUDIENCE",
+        about="What `aud` must name in a JWT, one of these; unset, anything.",
+        example="https://agents.example.com",
+    )
+    tenant_claim: str | None = _setting(
+        None,
+        "DRAGOMAN_TENANT_CLAIM",
+        about="Which claim of a JWT says the tenant (`a.b` is b inside a); unset, everybody is in `default`.",
+        example="org.id",
+    )
+    scopes_claim: str | None = _setting(
+        None,
+        "DRAGOMAN_SCOPES_CLAIM",
+        about="Which claim of a JWT lists scopes; unset or absent, what ordinary users may do.",
+        example="scope",
     )
     allowed_hosts: Names = _setting(
         (),
@@ -215,17 +263,6 @@ class Settings(BaseSettings):
         "text", "DRAGOMAN_LOG_FORMAT", about="For people, or for machines.", example="json"
     )
 
-    # Known names that need a later version: set, they refuse the start instead of being overlooked
-    better_auth_secret: SecretStr | None = _setting(
-        None, "BETTER_AUTH_SECRET", about="Not supported yet: tokens signed with a shared secret.", example="…"
-    )
-    jwt_secret: SecretStr | None = _setting(
-        None, "JWT_SECRET", about="Not supported yet: tokens signed with a shared secret.", example="…"
-    )
-    jwt_jwks_url: str | None = _setting(
-        None, "JWT_JWKS_URL", about="Not supported yet: tokens verified through a JWKS URL.", example="https://…/jwks"
-    )
-
     @classmethod
     def load(cls, **given: Any) -> Self:
         """From the environment and ``.env``; ``given`` wins. Raises ``WrongSettings``."""
@@ -256,16 +293,20 @@ class Settings(BaseSettings):
     @property
     def loopback_only(self) -> bool:
         """Without authentication, and without the operator's word that this is meant, only this machine may call."""
-        return self.auth is None
+        return self.auth is None and not self.tokens
+
+    @property
+    def tokens(self) -> bool:
+        """Whether callers must show a token."""
+        issued = (self.jwt_jwks_url, *self.jwt_secrets)
+        return self.auth == "token" or (self.auth is None and any(issued))
+
+    @property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        given = (self.better_auth_secret, self.jwt_secret)
+        return tuple(secret.get_secret_value() for secret in given if secret is not None)
 
     # what cannot be right ----------------------------------------------------------------------------------------
-
-    @field_validator(
-        "allowed_hosts", "allowed_models", "plain_models", "fallbacks", "agents", "providers", mode="before"
-    )
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -316,14 +357,15 @@ class Settings(BaseSettings):
             return value
         raise ValueError("it is no database this server knows")
 
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/]", value):
+            raise ValueError("it must begin with https:// or http://")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        secrets = (self.better_auth_secret, self.jwt_secret, self.jwt_jwks_url)
-        if self.auth == "token" or (self.auth is None and any(secrets)):
-            raise ValueError(
-                "DRAGOMAN_AUTH: this version cannot check tokens yet, and a server meant to check them must not run open. "
-                "Unset the secret, or set DRAGOMAN_AUTH=none to serve one local user"
-            )
         if self.workers > 1 and self.postgres_url is None:
             raise ValueError(
                 f"WEB_CONCURRENCY: {self.workers} processes cannot play runs over one SQLite file; use 1. "
@@ -337,7 +379,8 @@ class Settings(BaseSettings):
         if self.loopback_only and self.host not in LOOPBACK:
             raise ValueError(
                 f"HOST: {self.host} can be reached from elsewhere, and nobody is asked who they are. "
-                "Set DRAGOMAN_AUTH=none if that is what you want, or HOST=127.0.0.1"
+                "Set DRAGOMAN_AUTH=token to ask for JWTs and API keys, DRAGOMAN_AUTH=none if everybody shall be one user, "
+                "or HOST=127.0.0.1"
             )
         if self.default_provider is not None and self.default_provider not in self.providers:
             raise ValueError(f"DRAGOMAN_DEFAULT_PROVIDER: {self.default_provider!r} is not among DRAGOMAN_PROVIDERS")

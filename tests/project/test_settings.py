@@ -58,8 +58,8 @@ def test_a_database_url_wins_over_the_session_file(monkeypatch: pytest.MonkeyPat
         ({"HOST": "0.0.0.0"}, ["HOST", "DRAGOMAN_AUTH=none"]),
         ({"WEB_CONCURRENCY": "2"}, ["WEB_CONCURRENCY", "SQLite", "PostgreSQL"]),
         ({"DRAGOMAN_ROLE": "api"}, ["DRAGOMAN_ROLE", "SQLite", "PostgreSQL"]),
-        ({"BETTER_AUTH_SECRET": "s3cret"}, ["DRAGOMAN_AUTH", "tokens"]),
-        ({"DRAGOMAN_AUTH": "token"}, ["DRAGOMAN_AUTH", "tokens"]),
+        ({"DRAGOMAN_AUTH": "tokens", "JWT_SECRET": "s3cret"}, ["DRAGOMAN_AUTH", "Example: DRAGOMAN_AUTH=token"]),
+        ({"JWT_JWKS_URL": "example.com/jwks"}, ["JWT_JWKS_URL", "https://"]),
         ({"DRAGOMAN_DEFAULT_PROVIDER": "other"}, ["DRAGOMAN_DEFAULT_PROVIDER", "other"]),
     ],
 )
@@ -78,6 +78,32 @@ def test_elsewhere_than_loopback_is_fine_when_it_was_said(monkeypatch: pytest.Mo
     monkeypatch.setenv("HOST", "0.0.0.0")
     monkeypatch.setenv("DRAGOMAN_AUTH", "none")
     assert not Settings.load().loopback_only
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DRAGOMAN_AUTH": "token"},
+        {"BETTER_AUTH_SECRET": "s3cret"},
+        {"JWT_SECRET": "s3cret"},
+        {"JWT_JWKS_URL": "https://example.com/jwks"},
+    ],
+)
+def test_a_server_that_asks_for_tokens_may_be_reached_from_elsewhere(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**environment, "HOST": "0.0.0.0"}.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert settings.tokens
+    assert not settings.loopback_only
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_secret_asks_nobody_for_tokens_when_none_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", "s3cret")
+    monkeypatch.setenv("DRAGOMAN_AUTH", "none")
+    assert not Settings.load().tokens
 
 
 def test_the_command_shows_every_setting_and_no_secret() -> None:

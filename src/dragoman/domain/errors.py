@@ -2,6 +2,9 @@
 
 DragomanError
 ├── NotAuthenticated           nobody we know
+│   ├── TokenExpired
+│   └── InvalidToken
+├── Forbidden                  somebody we know, who may not do this
 ├── NotFound                   not there, or somebody else's: the caller cannot tell which
 ├── Invalid                    the request makes no sense; says which field
 │   └── IdempotencyMismatch    the key was used with another body
@@ -12,6 +15,7 @@ DragomanError
 │   └── SessionsDisabled
 ├── Unavailable                we cannot take work at the moment; try again
 │   ├── StorageUnavailable
+│   ├── IdentityUnavailable    the keys that tokens are checked with cannot be had
 │   └── ShuttingDown
 ├── ModelError                 the model's endpoint let us down
 │   ├── ModelRateLimited
@@ -48,6 +52,25 @@ class DragomanError(Exception):
 class NotAuthenticated(DragomanError):
     code = "not_authenticated"
     message = "Not authenticated"
+
+
+class TokenExpired(NotAuthenticated):
+    code = "token_expired"
+    message = "Token expired"
+
+
+class InvalidToken(NotAuthenticated):
+    code = "invalid_token"
+    message = "Invalid token"
+
+
+class Forbidden(DragomanError):
+    code = "forbidden"
+    message = "You may not do this."
+
+    def __init__(self, scope: str | None = None) -> None:
+        self.scope = scope
+        super().__init__(None if scope is None else f"This needs the scope {scope}.")
 
 
 class NotFound(DragomanError):
@@ -109,6 +132,11 @@ class Unavailable(DragomanError):
 class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
     message = "The database does not answer. Nothing was accepted; try again."
+
+
+class IdentityUnavailable(Unavailable):
+    code = "identity_unavailable"
+    message = "The keys to check tokens with cannot be fetched at the moment. Try again."
 
 
 class ShuttingDown(Unavailable):

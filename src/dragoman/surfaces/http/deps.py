@@ -45,8 +45,14 @@ async def services(request: Request) -> Services:
 
 
 async def caller(request: Request) -> Principal:
+    """Who asks; found out once per request."""
+    known = getattr(request.state, "principal", None)
+    if isinstance(known, Principal):
+        return known
     authenticator = (await services(request)).authenticator
-    return await authenticator.authenticate(request.headers.get("authorization"))
+    found = await authenticator.authenticate(request.headers.get("authorization"))
+    request.state.principal = found
+    return found
 
 
 async def trace(request: Request) -> str | None:

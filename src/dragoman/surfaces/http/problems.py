@@ -34,6 +34,9 @@ class Row(NamedTuple):
 TABLE: dict[type[DragomanError], Row] = {
     errors.DragomanError: Row(500, "Internal error"),
     errors.NotAuthenticated: Row(401, "Not authenticated"),
+    errors.TokenExpired: Row(401, "Token expired"),
+    errors.InvalidToken: Row(401, "Invalid token"),
+    errors.Forbidden: Row(403, "Forbidden"),
     errors.NotFound: Row(404, "Not found"),
     errors.Invalid: Row(422, "Invalid request"),
     errors.IdempotencyMismatch: Row(422, "Idempotency key reused"),
@@ -44,6 +47,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.SessionsDisabled: Row(409, "Sessions disabled"),
     errors.Unavailable: Row(503, "Unavailable", retry_after=2),
     errors.StorageUnavailable: Row(503, "Storage unavailable", retry_after=2),
+    errors.IdentityUnavailable: Row(503, "Identity unavailable", retry_after=5),
     errors.ShuttingDown: Row(503, "Shutting down", retry_after=5),
     errors.ModelError: Row(502, "Model failed"),
     errors.ModelRateLimited: Row(503, "Model rate limited", retry_after=10),
@@ -108,9 +112,22 @@ def of_error(scope: Scope, error: DragomanError, *, run_id: str | None = None) -
             run_id=run_id,
             fields=fields,
             retry_after=error.retry_after or row.retry_after,
-            headers={"www-authenticate": "Bearer"} if row.status == 401 else {},
+            headers=_challenge(error),
         ),
     )
+
+
+def _challenge(error: DragomanError) -> dict[str, str]:
+    """How to ask again, as RFC 6750 says it."""
+    match error:
+        case errors.InvalidToken() | errors.TokenExpired():
+            return {"www-authenticate": f'Bearer error="invalid_token", error_description="{error.detail}"'}
+        case errors.NotAuthenticated():
+            return {"www-authenticate": "Bearer"}
+        case errors.Forbidden(scope=str(scope)):
+            return {"www-authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+        case _:
+            return {}
 
 
 def of_run(scope: Scope, run: Run) -> Response:
