@@ -16,6 +16,7 @@ from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.application.audience import Audience
 from dragoman.application.catalog import Catalog, ChooseProvider
+from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.hearing import Hearing
@@ -164,12 +165,13 @@ def build(
     checks: dict[str, Check] = {"database": store.check}
     if not isinstance(signals, Alone):
         checks["signals"] = signals.check
+    models = frozenset((*settings.allowed_models, *settings.plain_models))
+    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models)
+    conversations = Conversations(store.sessions, log, clock, enabled)
     services = Services(
-        runs=Runs(
-            *(store.runs, store.events, log, dispatcher, catalog, clock, enabled),
-            allowed_models=frozenset((*settings.allowed_models, *settings.plain_models)),
-        ),
-        conversations=Conversations(store.sessions, log, clock, enabled),
+        runs=runs,
+        conversations=conversations,
+        coaches=Coaches(runs, conversations),
         catalog=catalog,
         authenticator=authenticator or build_authenticator(settings),
         queue=store.queue,

@@ -46,7 +46,7 @@ class Talk:
             owner=principal.user,
             agent=agent,
             provider="scripted",
-            conversation_id=conversation_id() if session is not None else None,
+            conversation_id=conversation_id() if session is not None else fields.pop("conversation_id", None),
             session_id=session,
             input=(message("user", text),) if input is None else input,
             created_at=at or datetime.now(UTC) + timedelta(milliseconds=next(self.moments)),

@@ -8,6 +8,7 @@ import pytest
 
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.events import RunCompleted, RunStarted
+from dragoman.domain.ids import conversation_id
 from dragoman.domain.items import message
 from dragoman.domain.runs import RunOptions, RunStatus, first_position
 from dragoman.domain.usage import Usage
@@ -298,3 +299,13 @@ async def test_several_input_items_enter_the_conversation_in_order(talk: Talk):
     await talk.playing(input=(message("system", "Be brief."), message("user", "Hello")))
 
     assert await talk.texts() == ["Be brief.", "Hello"]
+
+
+async def test_a_conversation_may_begin_without_a_name(talk: Talk, store: Store):
+    one, two = [await talk.answered(session=None, conversation_id=conversation_id()) for _ in range(2)]
+
+    assert one.conversation_id != two.conversation_id
+    assert (one.session_id, two.session_id) == (None, None)
+    assert await talk.texts(one.conversation_id) == ["Hello", "Hi!"]
+    again = await talk.answered(session=one.conversation_id)
+    assert again.conversation_id == one.conversation_id

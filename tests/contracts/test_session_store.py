@@ -176,3 +176,21 @@ async def test_a_conversation_that_is_used_and_deleted_at_once_stays_whole(talk:
     assert all(item.conversation_id == page.conversation.id for item in page.items)
     runs = (await store.runs.list(SARAH, limit=100)).runs
     assert {run.conversation_id for run in runs} <= {page.conversation.id}
+
+
+async def test_whoever_spoke_last_on_the_current_branch_is_known_to_the_owner(talk: Talk, store: Store):
+    first = await talk.answered("Hello", "Hi!", agent="general")
+    await talk.answered("My back hurts", "Sit straight.", agent="health")
+    empty = await talk.answered(session="t", agent="chat")
+    id = first.conversation_id
+
+    assert await store.sessions.speakers(SARAH, [id, empty.conversation_id, "conv_none"]) == {
+        id: "health",
+        empty.conversation_id: "chat",
+    }
+    answer = (await store.sessions.page(SARAH, "s", limit=10)).items[1]
+    await store.sessions.fork(SARAH, "s", answer.id)
+    assert await store.sessions.speakers(SARAH, [id]) == {id: "general"}
+    for other in (TOM, ELSEWHERE):
+        assert await store.sessions.speakers(other, [id]) == {}
+    assert await store.sessions.speakers(SARAH, []) == {}

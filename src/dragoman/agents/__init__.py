@@ -1,5 +1,6 @@
 """The agents that come with the server, as specifications that every provider can play."""
 
+from dragoman.agents.coaches import COACHES
 from dragoman.domain.agents import AgentSpec
 
 assistant = AgentSpec(
@@ -32,4 +33,4 @@ plain = AgentSpec(
 )
 """Plays what is addressed by the name of a model; served only where there are such models."""
 
-BUILTIN: tuple[AgentSpec, ...] = (assistant, chat)
+BUILTIN: tuple[AgentSpec, ...] = (assistant, chat, *COACHES)

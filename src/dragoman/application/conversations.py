@@ -1,6 +1,6 @@
 """The verbs of a conversation: create, list, read, change, branch, delete."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,6 +88,11 @@ class Conversations:
         return await self.sessions.list(
             principal, search=search, status=status, agent=agent, tag=tag, after=after, limit=limit
         )
+
+    async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
+        """Which agent spoke last in each of these conversations, where one has."""
+        self._check_enabled()
+        return await self.sessions.speakers(principal, conversation_ids)
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
         self._check_enabled()

@@ -36,6 +36,7 @@ class StartRun:
     options: RunOptions = field(default_factory=RunOptions)
     idempotency: IdempotencyKey | None = None
     trace: str | None = None
+    new_conversation: bool = False  # without a session_id: begin one that has no name, instead of a stateless run
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Runs:
         if self.log.health.failing_since is not None:
             raise StorageUnavailable
         session_id = checked_session_id(start.session_id) if self.sessions_enabled else None
+        kept = session_id is not None or (start.new_conversation and self.sessions_enabled)
         again = start.input is None and start.options.from_item is not None
         if start.options.from_item is not None and session_id is None:
             raise Invalid("There is no conversation to begin from: give its session_id.", field="from_item")
@@ -68,7 +70,7 @@ class Runs:
             owner=principal.user,
             agent=card.key,
             provider=card.provider,
-            conversation_id=conversation_id() if session_id is not None else None,
+            conversation_id=conversation_id() if kept else None,
             session_id=session_id,
             input=() if again else checked_input(start.input),
             created_at=self.clock.now(),

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from dragoman.application.catalog import Catalog
+from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import LiveLog
@@ -23,6 +24,7 @@ Check = Callable[[], Awaitable[str | None]]
 class Services:
     runs: Runs
     conversations: Conversations
+    coaches: Coaches
     catalog: Catalog
     authenticator: Authenticator
     queue: RunQueue

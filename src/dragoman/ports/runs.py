@@ -47,8 +47,8 @@ class RunStore(Protocol):
     async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
         """Accept a run: after this its message cannot be lost.
 
-        ``run`` is queued. If it has a ``session_id``, the owner's conversation of that name is used, or created with
-        ``run.conversation_id``; what comes back names the conversation that holds it. With ``on_busy="reject"`` and an
+        ``run`` is queued. If it has a ``conversation_id``, the owner's conversation named by its ``session_id`` is used, or
+        one is created with that id; what comes back names the conversation that holds it. With ``on_busy="reject"`` and an
         unfinished run in the conversation: ``ConversationBusy``, and nothing is stored. With an idempotency key that is
         known: the run it began, or ``IdempotencyMismatch``. With a ``claim``, and nothing before it in its conversation,
         the run is claimed at once, as by ``RunQueue.claim``.

@@ -1,6 +1,6 @@
 """Conversations: the history a turn starts from, and what their owner reads and arranges."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +61,11 @@ class SessionStore(Protocol):
         """The principal's conversations, those with the latest message first; ``after`` is the ``next`` of an earlier page,
         ``Invalid`` if it is not. A search finds a conversation by its title, once it has been given one, and by any message
         on any branch."""
+        ...
+
+    async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
+        """The agent of the run that the current branch of each conversation ends with. Those of somebody else, and those in
+        which no agent was asked yet, are missing."""
         ...
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:

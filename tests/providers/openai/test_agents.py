@@ -30,7 +30,7 @@ def add(a: int, b: int) -> str:
 
 def test_the_built_in_agents_have_cards():
     cards = build(*BUILTIN).agents
-    assert list(cards) == ["assistant", "chat"]
+    assert list(cards) == ["assistant", "chat", "general", "career", "health", "relationship"]
     assert [tool.name for tool in cards["assistant"].tools] == ["calculate", "current_time"]
     assert cards["assistant"].model == "demo"
     assert cards["assistant"].provider == "openai"

@@ -26,8 +26,8 @@ class MemoryRuns:
         if idempotency is not None and (earlier := self._bound(run, idempotency)):
             return Begun(earlier, fresh=False)
         free = True
-        if run.session_id is not None:
-            run, free = self._enter(run, run.session_id)
+        if run.conversation_id is not None:
+            run, free = self._enter(run)
         self.state.put(run)
         self.state.logs[run.id] = []
         if idempotency is not None:
@@ -86,10 +86,10 @@ class MemoryRuns:
             raise IdempotencyMismatch
         return self.state.runs[bound.run_id]
 
-    def _enter(self, run: Run, name: str) -> tuple[Run, bool]:
+    def _enter(self, run: Run) -> tuple[Run, bool]:
         """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
         state = self.state
-        conversation = self._found(run, name) or _begun_by(run, name)
+        conversation = self._found(run) or _begun_by(run)
         unfinished = state.unfinished_in(conversation.id)
         if unfinished and run.options.on_busy == "reject":
             raise ConversationBusy
@@ -112,7 +112,9 @@ class MemoryRuns:
             run = replace(run, created_at=max(run.created_at, unfinished[-1].created_at + MICROSECOND))
         return run, not unfinished
 
-    def _found(self, run: Run, name: str) -> Conversation | None:
+    def _found(self, run: Run) -> Conversation | None:
+        if (name := run.session_id) is None:
+            return None
         try:
             return self.state.conversation(Principal(run.owner, run.tenant), name)
         except NotFound:
@@ -145,13 +147,13 @@ class MemoryRuns:
         return run
 
 
-def _begun_by(run: Run, key: str) -> Conversation:
+def _begun_by(run: Run) -> Conversation:
     assert run.conversation_id is not None
     return Conversation(
         id=run.conversation_id,
         tenant=run.tenant,
         owner=run.owner,
-        key=key,
+        key=run.session_id,
         agent=run.agent,
         branch=branch_id(),
         head=None,

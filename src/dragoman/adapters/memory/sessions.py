@@ -1,6 +1,6 @@
 """Conversations in memory, as their owner and their next turn read them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import islice, takewhile
@@ -76,6 +76,18 @@ class MemorySessions:
         found.sort(key=_recent, reverse=True)
         page = tuple(self.state.conversation(principal, conversation.id) for conversation in found[:limit])
         return ConversationPage(page, next=bookmark(page[-1]) if len(found) > limit else None)
+
+    async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for id in conversation_ids:
+            conversation = self.state.conversations.get(id)
+            if conversation is None or (conversation.tenant, conversation.owner) != (principal.tenant, principal.user):
+                continue
+            head = self._branch(conversation, None, field="branch").head
+            run = self.state.runs.get(self.state.items[id][head].run_id or "") if head else None
+            if run is not None:
+                found[id] = run.agent
+        return found
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
         conversation = self.state.conversation(principal, name)

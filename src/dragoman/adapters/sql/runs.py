@@ -127,7 +127,7 @@ def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) ->
         if earlier is not None:
             return Begun(earlier, fresh=False)
     free = True
-    if run.session_id is not None:
+    if run.conversation_id is not None:
         run, free = yield from _enter(run)
     yield INSERT, run_params(run)
     if claim is not None and free:
@@ -159,9 +159,8 @@ def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:
 
 def _enter(run: Run) -> Script[tuple[Run, bool]]:
     """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
-    assert run.session_id is not None
     new_branch = branch_id()
-    by_id = is_conversation_id(run.session_id)
+    by_id = run.session_id is not None and is_conversation_id(run.session_id)
     rows = yield (
         ENTER_BY_ID if by_id else ENTER,
         {
@@ -176,7 +175,7 @@ def _enter(run: Run) -> Script[tuple[Run, bool]]:
         },
     )
     if not rows:
-        raise NotFound("conversation", run.session_id)
+        raise NotFound("conversation", run.session_id or "")
     conversation_id, key, branch = rows[0]
     run = replace(run, conversation_id=conversation_id, session_id=key, branch=branch)
     if branch == new_branch:

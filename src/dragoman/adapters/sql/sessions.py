@@ -48,6 +48,12 @@ VALUES (:id, :tenant, :owner, :key, :title, :agent, :tags, :metadata, :status, :
 ON CONFLICT (tenant, owner, key) DO NOTHING RETURNING id
 """
 
+SPEAKER = """
+SELECT conversations.id, runs.agent FROM conversations JOIN branches ON branches.id = conversations.branch
+  JOIN items ON items.id = branches.head JOIN runs ON runs.id = items.run_id
+WHERE conversations.id = :id AND conversations.tenant = :tenant AND conversations.owner = :owner
+"""
+
 CHANGE = """
 UPDATE conversations SET updated_at = :now, title = COALESCE(CAST(:title AS TEXT), title),
   status = COALESCE(CAST(:status AS TEXT), status), tags = COALESCE(CAST(:tags AS TEXT), tags),
@@ -145,6 +151,9 @@ class SqlSessions:
         where["words"] = QUERY[dialect](search)
         return await self.engine.read(_list, f"{LIST} {FOUND[dialect]} {NEWEST_FIRST}", where, limit)
 
+    async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
+        return await self.engine.read(_speakers, principal, conversation_ids) if conversation_ids else {}
+
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
         return await self.engine.write(_change, principal, name, change)
 
@@ -216,6 +225,12 @@ def _change(principal: Principal, name: str, change: Change) -> Script[Conversat
     if change.title is not None:
         yield FIND_BY, found_by(conversation.id, conversation.id, words_of(change.title))
     return (yield from _find(principal, conversation.id))
+
+
+def _speakers(principal: Principal, conversation_ids: Sequence[str]) -> Script[Mapping[str, str]]:
+    where = {"tenant": principal.tenant, "owner": principal.user}
+    rows = yield SPEAKER, [{"id": id, **where} for id in conversation_ids]
+    return dict(rows)
 
 
 def _fork(principal: Principal, name: str, at: str) -> Script[Branch]:

@@ -82,6 +82,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 TAGS = [
     {"name": "agents", "description": "Run an agent, stream it, ask what it is, read or clear a conversation with it."},
     {"name": "conversations", "description": "List, search, read, arrange, branch and delete what was said."},
+    {"name": "threads", "description": "Talk to the coaches, in threads: conversations under another name."},
     {"name": "runs", "description": "Follow, await, list and cancel runs."},
     {"name": "usage", "description": "What model calls used, and what they cost."},
     {"name": "operations", "description": "For those who keep the server running."},

@@ -8,6 +8,7 @@ from dragoman.surfaces.http.stream import SILENCE
 from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue_router, root_router
 from dragoman.surfaces.rest.conversations import conversations_router
 from dragoman.surfaces.rest.runs import runs_router
+from dragoman.surfaces.rest.threads import threads_router
 from dragoman.surfaces.rest.usage import usage_router
 
 
@@ -17,6 +18,7 @@ def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
     return [
         catalogue_router(given),
         agents_router(given),
+        threads_router(given),
         conversations_router(given),
         runs_router(given),
         usage_router(given),

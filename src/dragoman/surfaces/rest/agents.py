@@ -83,14 +83,14 @@ async def run(request: Request, verbs: Verbs, caller: Caller, run: Started) -> R
     """Runs the agent to its end and answers with what it said. With `background` the answer comes at once, with status
     202 and the address of the run. Without `session_id` nothing is remembered."""
     if run.options.background:
-        return _accepted(request, verbs, run)
+        return accepted(request, verbs, run)
     ended = await _until_ended(request, verbs, caller, run)
     if ended is None:
         return Response(status_code=CLIENT_LEFT)
     if ended.status is RunStatus.FAILED:
         return problems.of_run(request.scope, ended)
     if not ended.status.ended and ended.status is not RunStatus.REQUIRES_ACTION:  # the server is going away
-        return _accepted(request, verbs, ended)
+        return accepted(request, verbs, ended)
     return JSONResponse(run_response(ended, sessions_enabled=verbs.runs.sessions_enabled))
 
 
@@ -117,7 +117,7 @@ async def _read_to_the_end(follow: AsyncGenerator[Sequence[Recorded], None]) -> 
     return True
 
 
-def _accepted(request: Request, verbs: Services, run: Run) -> Response:
+def accepted(request: Request, verbs: Services, run: Run) -> Response:
     body = run_response(run, sessions_enabled=verbs.runs.sessions_enabled)
     mounted_at = request.scope.get("root_path", "")
     return JSONResponse(body, 202, {"location": f"{mounted_at}/runs/{run.id}"})
@@ -210,11 +210,11 @@ async def clear_session(verbs: Verbs, caller: Caller, session_id: SessionPath) -
 _ANYONE = failures(errors.NotAuthenticated, errors.Invalid, errors.StorageUnavailable, statuses=(403, 500))
 _AGENT: Responses = {**_ANYONE, **failures(errors.NotFound)}
 _SESSION: Responses = {**_AGENT, **failures(errors.SessionsDisabled)}
-_STARTING = (
+STARTING = (
     *(errors.NotAuthenticated, errors.NotFound, errors.ConversationBusy, errors.Invalid, errors.IdempotencyMismatch),
     *(errors.StorageUnavailable, errors.ShuttingDown),
 )
-_ENDING = (
+ENDING = (
     *(errors.GuardrailBlocked, errors.BudgetExhausted, errors.MaxTurnsExceeded, errors.ConversationDeleted),
     *(errors.RunFailure, errors.ModelRefused, errors.ModelBroken, errors.ToolFailed),
     *(errors.ModelRateLimited, errors.ModelUnavailable, errors.Interrupted),
@@ -222,7 +222,7 @@ _ENDING = (
 _RUN: Responses = {
     200: example(examples.RUN, "The run has ended."),
     202: example(examples.QUEUED, "The run goes on in the background; `Location` says where."),
-    **failures(*_STARTING, *_ENDING, statuses=(403, 413, 415)),
+    **failures(*STARTING, *ENDING, statuses=(403, 413, 415)),
 }
 _STREAM: Responses = {
     200: event_stream(
@@ -231,7 +231,7 @@ _STREAM: Responses = {
         "One frame per event; its data is one of these. A stream that closes without `stream_complete` or `error` means: "
         "reconnect.",
     ),
-    **failures(*_STARTING, statuses=(403, 413, 415, 500)),
+    **failures(*STARTING, statuses=(403, 413, 415, 500)),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Interval, Len, MaxLen
 from pydantic import ConfigDict
 
+from dragoman.application.coaches import Domain
 from dragoman.application.runs import StartRun
 from dragoman.domain.conversations import Change, ConversationStatus
 from dragoman.domain.items import Content
@@ -76,6 +77,17 @@ class StartBody:
             idempotency=idempotency,
             trace=trace,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """A message to a coach. `thread_id` is the id of a conversation of yours; without one, a new one begins."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    message: Annotated[str, Len(1)]
+    domain: Domain | None = None
+    thread_id: str | None = None
 
 
 Metadata = Annotated[dict[str, Any], MaxLen(50)]
@@ -150,6 +162,14 @@ START_EXAMPLES = {
     "again": {
         "summary": "Another answer to the same message",
         "value": {"session_id": "user_sarah_123", "from_item": "item_01jd4w4fcs7kse2mzz7hn3g8p5"},
+    },
+}
+CHAT_EXAMPLES = {
+    "begin": {"summary": "To the general coach", "value": {"message": "I want to change something."}},
+    "domain": {"summary": "To the coach of a domain", "value": {"message": "I dislike my job.", "domain": "career"}},
+    "go on": {
+        "summary": "In a thread, to whoever spoke last",
+        "value": {"message": "What did we agree on?", "thread_id": "conv_01jd4w4fct0d9v1w6x2y8z3a4b"},
     },
 }
 CONVERSATION_EXAMPLES = {

@@ -29,6 +29,7 @@ ConversationPath = Annotated[
 After = Annotated[str | None, Query(max_length=100, description="The `next` of an earlier page.")]
 Limit = Annotated[int, Query(ge=1, le=100, examples=[20])]
 Items = Annotated[int, Query(ge=1, le=500, description="How many items.", examples=[50])]
+Before = Annotated[str | None, Query(description="An item's id: the items before it.", examples=["item_01jd4w4f"])]
 BRANCH = "branch_01jd4w4fcs7kse2mzz7hn3g8p5"
 BranchQuery = Annotated[str | None, Query(description="A branch's id; the current one if left out.", examples=[BRANCH])]
 
@@ -102,9 +103,7 @@ async def list_items(
     conversation_id: ConversationPath,
     branch: BranchQuery = None,
     limit: Items = 50,
-    before: Annotated[
-        str | None, Query(description="An item's id: the items before it.", examples=["item_01jd4w4f"])
-    ] = None,
+    before: Before = None,
 ) -> JSONResponse:
     """The newest items of the current branch, or of another one, oldest first. `before` is what the page before this one
     begins with."""

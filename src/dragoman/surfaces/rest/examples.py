@@ -115,6 +115,20 @@ COMPARISON = {
     ],
 }
 
+CHAT = {"response": "What is it you dislike?", "thread_id": _CONVERSATION_ID, "domain": "career", "run_id": _RUN_ID}
+_THREAD = {
+    "thread_id": _CONVERSATION_ID,
+    "assistant_id": "career",
+    "domain": "career",
+    "is_active": True,
+    "title": "I dislike my job.",
+    "metadata": {},
+    "last_message_at": "2026-11-20T09:30:02+00:00",
+    "created_at": "2026-11-20T09:30:00+00:00",
+}
+THREADS = {"threads": [_THREAD], "next": None}
+THREAD = {**_THREAD, "messages": MESSAGES, "has_more": False, "before": None}
+
 _LOG = [
     Recorded(0, RunStarted(_RUN_ID, "chat", _CONVERSATION_ID, _SESSION_ID)),
     Recorded(1, Delta("text", "Hi")),
