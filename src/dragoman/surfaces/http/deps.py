@@ -5,14 +5,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Security
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer, SecurityScopes
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dragoman.application.services import Services
-from dragoman.domain.errors import Invalid
-from dragoman.domain.identity import Principal
+from dragoman.domain.errors import Forbidden, Invalid
+from dragoman.domain.identity import Principal, Scope
 from dragoman.ports.runs import IdempotencyKey
 from dragoman.surfaces.http import problems
 from dragoman.surfaces.http.stream import SILENCE
@@ -53,6 +54,25 @@ async def caller(request: Request) -> Principal:
     found = await authenticator.authenticate(request.headers.get("authorization"))
     request.state.principal = found
     return found
+
+
+BEARER = HTTPBearer(scheme_name="bearer", description="A JWT or an API key.", auto_error=False)
+"""For the OpenAPI document; ``caller`` reads the header."""
+
+
+async def admit(
+    required: SecurityScopes,
+    caller: Annotated[Principal, Depends(caller)],
+    _: Annotated[object, Depends(BEARER)],
+) -> None:
+    for scope in required.scopes:
+        if not caller.may(scope):  # type: ignore[arg-type]
+            raise Forbidden(scope)
+
+
+def needs(scope: Scope) -> Any:
+    """A dependency of a route: who calls it must have this scope."""
+    return Security(admit, scopes=[scope])
 
 
 async def trace(request: Request) -> str | None:

@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from dragoman.application.services import Check, Services
-from dragoman.surfaces.http.deps import NativeRoute
-from dragoman.surfaces.http.openapi import Responses, example
+from dragoman.domain.errors import NotAuthenticated
+from dragoman.surfaces.http.deps import Given, NativeRoute, give, needs
+from dragoman.surfaces.http.openapi import Responses, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 
 PATIENCE = 2.0
@@ -95,7 +96,12 @@ def health_routes(services: Services, version: str) -> APIRouter:
         "/readyz", ready, summary="Ready?", operation_id="readyz", responses={200: example(READY), **unready}
     )
     router.add_api_route(
-        "/health", well, summary="How it feels", operation_id="health", responses={200: example(WELL), **unready}
+        "/health",
+        well,
+        summary="How it feels",
+        operation_id="health",
+        dependencies=[Depends(give(Given(services))), needs("metrics:read")],
+        responses={200: example(WELL), **unready, **failures(NotAuthenticated, statuses=(403,))},
     )
     return router
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -13,8 +13,8 @@ from starlette.types import Scope
 
 from dragoman.application.services import Services
 from dragoman.domain.endpoints import Circuit, EndpointStats
-from dragoman.domain.errors import StorageUnavailable
-from dragoman.surfaces.http.deps import NativeRoute
+from dragoman.domain.errors import NotAuthenticated, StorageUnavailable
+from dragoman.surfaces.http.deps import Given, NativeRoute, give, needs
 from dragoman.surfaces.http.openapi import failures
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -120,7 +120,11 @@ def metrics_routes(services: Services, http: HttpMetrics) -> APIRouter:
         scrape,
         summary="Measures",
         operation_id="metrics",
+        dependencies=[Depends(give(Given(services))), needs("metrics:read")],
         response_class=PlainTextResponse,
-        responses={200: {"content": {"text/plain": {"example": EXAMPLE}}}, **failures(StorageUnavailable)},
+        responses={
+            200: {"content": {"text/plain": {"example": EXAMPLE}}},
+            **failures(NotAuthenticated, StorageUnavailable, statuses=(403,)),
+        },
     )
     return router

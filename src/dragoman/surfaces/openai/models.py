@@ -10,7 +10,7 @@ from dragoman.application.catalog import Catalog
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.errors import NotFound
 from dragoman.domain.identity import Principal
-from dragoman.surfaces.http.deps import Caller, Given, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, Verbs, give, needs
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.openai.errors import ModelNotFound
 
@@ -63,7 +63,7 @@ def _model(name: str, chosen: Chosen) -> dict[str, Any]:
 
 
 def models_router(given: Given) -> APIRouter:
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(give(given))])
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(give(given)), needs("runs:read")])
     router.add_api_route("/v1/models", list_models)
     router.add_api_route("/v1/models/{model:path}", retrieve_model)
     return router

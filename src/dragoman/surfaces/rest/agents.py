@@ -11,10 +11,10 @@ from dragoman.application.services import Services
 from dragoman.domain import errors
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.events import Recorded
-from dragoman.domain.identity import Principal
+from dragoman.domain.identity import Principal, Scope
 from dragoman.domain.runs import Run, RunStatus
 from dragoman.surfaces.http import problems
-from dragoman.surfaces.http.deps import Caller, Given, Idempotency, NativeRoute, Setting, Trace, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, Idempotency, NativeRoute, Setting, Trace, Verbs, give, needs
 from dragoman.surfaces.http.openapi import Responses, event_stream, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.http.stream import EventStream, unless_gone
@@ -236,20 +236,26 @@ _STREAM: Responses = {
 
 
 def _add_agent(router: APIRouter, prefix: str, name: str) -> None:
-    def add(path: str, endpoint: Callable[..., Any], method: str, summary: str, **more: Any) -> None:
-        operation_id = f"{name}_{endpoint.__name__}"
+    def add(path: str, endpoint: Callable[..., Any], method: str, scope: Scope, summary: str, **more: Any) -> None:
         router.add_api_route(
-            prefix + path, endpoint, methods=[method], summary=summary, operation_id=operation_id, **more
+            prefix + path,
+            endpoint,
+            methods=[method],
+            summary=summary,
+            operation_id=f"{name}_{endpoint.__name__}",
+            dependencies=[needs(scope), *more.pop("dependencies", ())],
+            **more,
         )
 
-    add("/run", run, "POST", "Run the agent and wait for its answer", responses=_RUN)
+    add("/run", run, "POST", "runs:write", "Run the agent and wait for its answer", responses=_RUN)
     streams = {"response_class": EventStream, "status_code": 200, "responses": _STREAM}
-    add("/stream", stream, "POST", "Run the agent and stream it", **streams)
-    add("/info", info, "GET", "What the agent is", responses={200: example(examples.INFO), **_AGENT})
+    add("/stream", stream, "POST", "runs:write", "Run the agent and stream it", **streams)
+    add("/info", info, "GET", "runs:read", "What the agent is", responses={200: example(examples.INFO), **_AGENT})
     path, known = "/session/{session_id}", [Depends(_card)]
     read: Responses = {200: example(examples.SESSION), **_SESSION}
-    add(path, session, "GET", "Read a conversation", dependencies=known, responses=read)
-    add(path, clear_session, "DELETE", "Clear a conversation", dependencies=known, status_code=204, responses=_SESSION)
+    write: dict[str, Any] = {"status_code": 204, "responses": _SESSION}
+    add(path, session, "GET", "conversations:read", "Read a conversation", dependencies=known, responses=read)
+    add(path, clear_session, "DELETE", "conversations:write", "Clear a conversation", dependencies=known, **write)
 
 
 def catalogue_router(given: Given) -> APIRouter:
@@ -260,6 +266,7 @@ def catalogue_router(given: Given) -> APIRouter:
         methods=["GET"],
         summary="The agents",
         operation_id="agents",
+        dependencies=[needs("runs:read")],
         responses={200: example(examples.AGENTS), **_ANYONE},
     )
     return router

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from dragoman.domain import errors
 from dragoman.domain.conversations import ConversationStatus
-from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Verbs, give, needs
 from dragoman.surfaces.http.openapi import Responses, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.rest import examples
@@ -183,6 +183,7 @@ def conversations_router(given: Given) -> APIRouter:
             methods=[method],
             summary=summary,
             operation_id=endpoint.__name__,
+            dependencies=[needs("conversations:read" if method == "GET" else "conversations:write")],
             responses=responses,
             **more,
         )

@@ -12,7 +12,7 @@ from dragoman.domain import errors
 from dragoman.domain.events import TERMINAL
 from dragoman.domain.identity import Principal
 from dragoman.domain.runs import Run, RunStatus
-from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Setting, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Setting, Verbs, give, needs
 from dragoman.surfaces.http.openapi import Responses, event_stream, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.http.stream import EventStream
@@ -136,6 +136,7 @@ def runs_router(given: Given) -> APIRouter:
         list_runs,
         summary="Your runs",
         operation_id="list_runs",
+        dependencies=[needs("runs:read")],
         responses={200: example(examples.RUNS), **failures(*_COMMON, statuses=(403, 500))},
     )
     router.add_api_route(
@@ -143,6 +144,7 @@ def runs_router(given: Given) -> APIRouter:
         get_run,
         summary="How a run stands",
         operation_id="get_run",
+        dependencies=[needs("runs:read")],
         responses={200: example(examples.RECORD), **_ONE},
     )
     router.add_api_route(
@@ -150,6 +152,7 @@ def runs_router(given: Given) -> APIRouter:
         events,
         summary="Follow a run",
         operation_id="run_events",
+        dependencies=[needs("runs:read")],
         response_class=EventStream,
         status_code=200,
         responses=_EVENTS,
@@ -161,6 +164,7 @@ def runs_router(given: Given) -> APIRouter:
         status_code=202,
         summary="Cancel a run",
         operation_id="cancel_run",
+        dependencies=[needs("runs:write")],
         responses={
             202: example(examples.RECORD, "It will stop."),
             **failures(*_COMMON, errors.NotFound, errors.RunEnded, statuses=(403, 413, 415, 500)),

@@ -13,7 +13,7 @@ from dragoman.domain.conversations import Conversation
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.runs import RunStatus
 from dragoman.surfaces.http import problems
-from dragoman.surfaces.http.deps import Caller, Given, Idempotency, NativeRoute, Trace, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, Idempotency, NativeRoute, Trace, Verbs, give, needs
 from dragoman.surfaces.http.openapi import Responses, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.rest import examples
@@ -122,6 +122,7 @@ def threads_router(given: Given) -> APIRouter:
         methods=["POST"],
         summary="Talk to a coach",
         operation_id="chat",
+        dependencies=[needs("runs:write")],
         responses=_CHAT,
     )
     router.add_api_route(
@@ -129,6 +130,7 @@ def threads_router(given: Given) -> APIRouter:
         list_threads,
         summary="Your threads",
         operation_id="list_threads",
+        dependencies=[needs("conversations:read")],
         responses={200: example(examples.THREADS), **_ANYONE},
     )
     router.add_api_route(
@@ -136,6 +138,7 @@ def threads_router(given: Given) -> APIRouter:
         get_thread,
         summary="Read a thread",
         operation_id="get_thread",
+        dependencies=[needs("conversations:read")],
         responses={200: example(examples.THREAD), **_ANYONE, **failures(errors.NotFound)},
     )
     return router

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from dragoman.domain import errors
 from dragoman.domain.ledger import Entry, GroupBy, Sum
 from dragoman.domain.usage import total
-from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Verbs, give
+from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Verbs, give, needs
 from dragoman.surfaces.http.openapi import example, failures
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.rest.runs import RunPath
@@ -142,6 +142,7 @@ def usage_router(given: Given) -> APIRouter:
         usage,
         summary="What you used",
         operation_id="usage",
+        dependencies=[needs("usage:read")],
         responses={200: example(_REPORT), **failures(*_COMMON, statuses=(403, 500))},
     )
     router.add_api_route(
@@ -149,6 +150,7 @@ def usage_router(given: Given) -> APIRouter:
         run_usage,
         summary="What a run used",
         operation_id="run_usage",
+        dependencies=[needs("usage:read")],
         responses={200: example(_REQUESTS), **failures(*_COMMON, errors.NotFound, statuses=(403, 500))},
     )
     return router
