@@ -8,12 +8,14 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity.local import LocalAuthenticator
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
+from dragoman.application import cleanup
 from dragoman.application.audience import Audience
 from dragoman.application.catalog import Catalog, ChooseProvider
 from dragoman.application.coaches import Coaches
@@ -22,6 +24,7 @@ from dragoman.application.dispatch import Dispatcher
 from dragoman.application.hearing import Hearing
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
+from dragoman.application.scheduler import Job, Scheduler
 from dragoman.application.services import Check, Services
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
@@ -34,6 +37,7 @@ from dragoman.ports.identity import Authenticator
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
+from dragoman.ports.schedules import ScheduleStore
 from dragoman.ports.sessions import SessionStore
 from dragoman.ports.signals import Alone, Signals
 from dragoman.ports.tools import ToolRegistry
@@ -70,11 +74,16 @@ class Store(Protocol):
     @property
     def provider_conversations(self) -> ProviderConversations: ...
 
+    @property
+    def schedules(self) -> ScheduleStore: ...
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
     async def check(self) -> str | None: ...
+
+    async def give_back_space(self) -> int: ...
 
     def connections(self) -> Mapping[str, int]: ...
 
@@ -124,6 +133,7 @@ class Application:
             *((provider.start, provider.stop) for provider in self.providers.values()),
             (lambda: self.signals.start(Hearing(services.dispatcher, services.log)), self.signals.stop),
             (services.log.start, services.log.stop),
+            (services.scheduler.start, services.scheduler.stop),
             (services.dispatcher.start, lambda: services.dispatcher.stop(grace)),
         ]
 
@@ -154,6 +164,7 @@ def build(
     player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
     capacity = 0 if settings.role == "api" else settings.max_runs
     dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
+    jobs = () if settings.role == "api" else cleanup_jobs(settings, store, clock)
     catalog = Catalog(
         registry.providers,
         registry.choose,
@@ -178,6 +189,7 @@ def build(
         log=log,
         dispatcher=dispatcher,
         player=player,
+        scheduler=Scheduler(store.schedules, clock, jobs, name=name),
         clock=clock,
         checks=checks,
         usage=UsageReports(store.usage, store.runs, clock),
@@ -185,6 +197,17 @@ def build(
         connections=store.connections,
     )
     return Application(settings, services, store, registry.providers, signals)
+
+
+def cleanup_jobs(settings: Settings, store: Store, clock: Clock) -> tuple[Job, ...]:
+    """What is cleared away, by a server from time to time and by ``dragoman cleanup`` at once."""
+    every, kept = timedelta(seconds=settings.cleanup_interval), timedelta(seconds=settings.stateless_ttl)
+    stateless = [cleanup.stateless_runs(store.runs, clock, kept, every)] if kept else []
+    return (
+        *stateless,
+        cleanup.idempotency_keys(store.runs, clock, every),
+        cleanup.deleted_space(store.give_back_space, every),
+    )
 
 
 def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:

@@ -255,6 +255,17 @@ class Settings(BaseSettings):
         example="0.05",
     )
 
+    # What it clears away
+    stateless_ttl: float = _setting(
+        2_592_000.0,
+        "DRAGOMAN_STATELESS_TTL",
+        about="Seconds after its end at which a run without a conversation is removed; 0 keeps them all.",
+        example="86400",
+    )
+    cleanup_interval: float = _setting(
+        600.0, "DRAGOMAN_CLEANUP_INTERVAL", about="Seconds between two rounds of clearing away.", example="3600"
+    )
+
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "LOG_LEVEL", about="How much is logged.", example="INFO"
@@ -334,14 +345,14 @@ class Settings(BaseSettings):
             raise ValueError("it must be at least 1")
         return value
 
-    @field_validator("model_timeout", "flush_interval")
+    @field_validator("model_timeout", "flush_interval", "cleanup_interval")
     @classmethod
     def _some_time(cls, value: float) -> float:
         if value <= 0:
             raise ValueError("it must be more than 0 seconds")
         return value
 
-    @field_validator("model_retries", "shutdown_grace", "demo_speed", "db_pool_overflow")
+    @field_validator("model_retries", "shutdown_grace", "demo_speed", "db_pool_overflow", "stateless_ttl")
     @classmethod
     def _not_negative(cls, value: float) -> float:
         if value < 0:

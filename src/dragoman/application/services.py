@@ -9,6 +9,7 @@ from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
+from dragoman.application.scheduler import Scheduler
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
 from dragoman.domain.endpoints import EndpointStats
@@ -31,6 +32,7 @@ class Services:
     log: LiveLog
     dispatcher: Dispatcher
     player: Player
+    scheduler: Scheduler
     clock: Clock
     checks: dict[str, Check]  # readiness, part by part
     usage: UsageReports

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import db, doctor, migrate, serve, sessions, settings
+from dragoman.cli import cleanup, db, doctor, migrate, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -20,6 +20,7 @@ app.command("serve")(serve.serve)
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
 app.command("migrate")(migrate.migrate)
+app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
 app.add_typer(sessions.imports, name="import")
 app.add_typer(sessions.exports, name="export")

@@ -77,6 +77,15 @@ class RunStore(Protocol):
         it was released. Ended runs raise ``RunEnded``."""
         ...
 
+    async def remove_stateless(self, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` runs without a conversation that ended before then, whoever's they are, with their logs.
+        One stays for as long as an idempotency key leads to it. What was used stays in the ledger. Returns how many."""
+        ...
+
+    async def remove_expired_keys(self, now: datetime, limit: int) -> int:
+        """Remove at most ``limit`` idempotency keys that are not known any more. Returns how many."""
+        ...
+
 
 class RunQueue(Protocol):
     """Who plays what. Claims are exclusive: of any number of players, one gets a run."""

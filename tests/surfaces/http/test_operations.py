@@ -13,7 +13,7 @@ async def test_a_server_that_runs_is_alive_ready_and_well():
         live, ready, well = [await at.client.get(path) for path in ("/livez", "/readyz", "/health")]
     assert live.json() == {"status": "ok"}
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    assert set(ready.json()["parts"]) == {"database", "log", "dispatcher"}
+    assert set(ready.json()["parts"]) == {"database", "log", "dispatcher", "scheduler"}
     assert well.json()["runs"] == {"active": 0, "ended": {"completed": 1}}
 
 
@@ -84,3 +84,18 @@ async def test_the_reference_shows_every_operation_and_loads_nothing_from_anywhe
     assert "src=" not in page.text
     assert "http://" not in page.text.replace("http://127.0.0.1", "")
     assert "https://" not in page.text
+
+
+async def test_jobs_and_how_they_went_are_told():
+    async with house(stateless_ttl=0.0) as at:
+        await at.services.scheduler.do_all()
+        schedules = (await at.client.get("/health")).json()["schedules"]
+        measures = (await at.client.get("/metrics")).text
+        await at.services.scheduler.stop()
+        stopped = (await at.client.get("/readyz")).json()["parts"]["scheduler"]
+    assert {name: one["result"] for name, one in schedules.items()} == {
+        "deleted_space": "0 bytes given back",
+        "idempotency_keys": "0 expired idempotency keys removed",
+    }
+    assert 'dragoman_jobs_total{job="deleted_space",outcome="done"} 1.0' in measures
+    assert stopped == {"ready": False, "detail": "The scheduler is not running."}

@@ -6,6 +6,7 @@ from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
+from dragoman.adapters.memory.schedules import MemorySchedules
 from dragoman.adapters.memory.sessions import MemorySessions
 from dragoman.adapters.memory.state import State
 from dragoman.adapters.memory.usage import MemoryUsage
@@ -22,12 +23,16 @@ class MemoryStore:
         self.sessions = MemorySessions(state)
         self.provider_conversations = MemoryProviderConversations(state)
         self.usage = MemoryUsage(state)
+        self.schedules = MemorySchedules()
 
     async def start(self) -> None:
         """There is nothing to open."""
 
     async def stop(self) -> None:
         """There is nothing to close."""
+
+    async def give_back_space(self) -> int:
+        return 0
 
     async def check(self) -> str | None:
         return None

@@ -77,6 +77,20 @@ class MemoryRuns:
             return run
         return self._end_unplayed(run)
 
+    async def remove_stateless(self, before: datetime, limit: int) -> int:
+        state, now = self.state, datetime.now(UTC)
+        bound = {key.run_id for key in state.keys.values() if key.expires_at > now}
+        ended = [run for run in state.runs.values() if run.conversation_id is None and run.id not in bound]
+        gone = [run.id for run in ended if run.ended_at is not None and run.ended_at < before][:limit]
+        state.drop(gone)
+        return len(gone)
+
+    async def remove_expired_keys(self, now: datetime, limit: int) -> int:
+        gone = [key for key, bound in self.state.keys.items() if bound.expires_at <= now][:limit]
+        for key in gone:
+            del self.state.keys[key]
+        return len(gone)
+
     def _bound(self, run: Run, idempotency: IdempotencyKey) -> Run | None:
         """The run that a key belongs to, if it is bound."""
         bound = self.state.keys.get((run.tenant, run.owner, idempotency.route, idempotency.key))

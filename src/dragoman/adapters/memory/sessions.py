@@ -157,14 +157,7 @@ class MemorySessions:
             del state.places[item_id]
         gone = {run.id for run in state.runs.values() if run.conversation_id == conversation.id}
         unfinished = sorted(gone & state.unfinished)
-        for run_id in gone:
-            del state.runs[run_id]
-            del state.logs[run_id]
-            state.claims.pop(run_id, None)
-            state.marks.pop(run_id, None)
-        state.unfinished -= gone
-        for key in [key for key, bound in state.keys.items() if bound.run_id in gone]:
-            del state.keys[key]
+        state.drop(gone)
         for charged, charge in state.ledger.items():
             if charge.conversation_id == conversation.id:
                 state.ledger[charged] = replace(charge, conversation_id=None)

@@ -3,7 +3,7 @@
 Nothing here awaits, so on one event loop every move is a transaction, provided it checks before it changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -128,6 +128,17 @@ class State:
             self.unfinished.add(run.id)
         if run.status is not RunStatus.IN_PROGRESS:
             self.claims.pop(run.id, None)
+
+    def drop(self, run_ids: Collection[str]) -> None:
+        """Remove runs, with their logs and the keys that lead to them."""
+        for run_id in run_ids:
+            del self.runs[run_id]
+            del self.logs[run_id]
+            self.claims.pop(run_id, None)
+            self.marks.pop(run_id, None)
+            self.unfinished.discard(run_id)
+        for key in [key for key, bound in self.keys.items() if bound.run_id in run_ids]:
+            del self.keys[key]
 
     def charge(self, run: Run, recorded: Sequence[Recorded]) -> None:
         """Enter the model calls that these events of a run tell of, unless they are there."""

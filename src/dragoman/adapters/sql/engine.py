@@ -53,6 +53,10 @@ class Engine(Protocol):
         """``None`` when it can be written to, else what is wrong, for the operator."""
         ...
 
+    async def give_back_space(self) -> int:
+        """Return what was deleted to the file system, where the database does not see to that. How many bytes it was."""
+        ...
+
     def connections(self) -> Mapping[str, int]:
         """How many connections are in use at this moment, and how many scripts wait for one. Empty without a pool."""
         ...

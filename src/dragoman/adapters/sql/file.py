@@ -112,13 +112,19 @@ def restore(path: Path, source: Path) -> None:
 
 
 def vacuum(path: Path) -> int:
-    """Return deleted space to the file system, in steps between which a server may write. How many bytes it was."""
+    """Return deleted space to the file system. How many bytes it was. A server may be running."""
     _check_ours(path)
+    return sum(iter(lambda: give_space_back(path), 0))
+
+
+def give_space_back(path: Path) -> int:
+    """Return some of the deleted space to the file system, so little that others can write soon. How many bytes it was."""
     with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
         before = _size(connection)
-        while _pragma(connection, "freelist_count"):
+        if _pragma(connection, "freelist_count"):
             connection.execute(f"PRAGMA incremental_vacuum({VACUUM_STEP})").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        else:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return before - _size(connection)
 
 

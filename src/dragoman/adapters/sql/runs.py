@@ -8,7 +8,7 @@ from dragoman.adapters.sql.engine import Engine, Script
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import chain
 from dragoman.adapters.sql.queue import entering, take
-from dragoman.adapters.sql.rows import RUN, micros, moment, run_from, run_params
+from dragoman.adapters.sql.rows import RUN, micros, moment, now, run_from, run_params
 from dragoman.domain.conversations import title_from
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.events import Recorded, RunCompleted
@@ -84,6 +84,20 @@ UPDATE runs SET status = 'cancelled', base_item = :base_item, ended_at = :ended_
 WHERE id = :id AND status IN ('queued', 'requires_action')
 """
 
+STATELESS = """
+SELECT id FROM runs WHERE conversation_id IS NULL AND ended_at < :before
+  AND NOT EXISTS (SELECT 1 FROM idempotency_keys WHERE run_id = runs.id AND expires_at > :now)
+ORDER BY ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
+"""
+REMOVE = "DELETE FROM runs WHERE id = :id"
+
+# Said twice, because a key may be taken anew while this waits for its row.
+REMOVE_KEYS = """
+DELETE FROM idempotency_keys WHERE expires_at <= :now AND (tenant, owner, route, key) IN (
+  SELECT tenant, owner, route, key FROM idempotency_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
+RETURNING key
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SqlRuns:
@@ -119,6 +133,12 @@ class SqlRuns:
 
     async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
         return await self.engine.write(_cancel, principal, run_id, mode)
+
+    async def remove_stateless(self, before: datetime, limit: int) -> int:
+        return await self.engine.write(_remove_stateless, before, limit)
+
+    async def remove_expired_keys(self, now: datetime, limit: int) -> int:
+        return await self.engine.write(_remove_expired_keys, now, limit)
 
 
 def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) -> Script[Begun]:
@@ -230,3 +250,15 @@ def _end_unplayed(run: Run) -> Script[Run]:
     yield from record({run.id: [Recorded(position, completed)]})
     yield CANCEL, {"id": run.id, "base_item": base_item, "ended_at": micros(at)}
     return replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=at)
+
+
+def _remove_stateless(before: datetime, limit: int) -> Script[int]:
+    rows = yield STATELESS, {"before": micros(before), "now": now(), "limit": limit}
+    if rows:
+        yield REMOVE, [{"id": id} for (id,) in sorted(rows)]
+    return len(rows)
+
+
+def _remove_expired_keys(at: datetime, limit: int) -> Script[int]:
+    rows = yield REMOVE_KEYS, {"now": micros(at), "limit": limit}
+    return len(rows)

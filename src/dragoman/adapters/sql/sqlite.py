@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeVar
 
 from dragoman.adapters.sql.engine import Dialect, P, Params, Rows, Script, answers
-from dragoman.adapters.sql.file import held, refuse_foreign, revision_in, too_new
+from dragoman.adapters.sql.file import give_space_back, held, refuse_foreign, revision_in, too_new
 from dragoman.adapters.sql.migrations import HEAD, upgrade
 from dragoman.domain.errors import StorageUnavailable
 
@@ -24,9 +24,6 @@ T = TypeVar("T")
 READERS = 2
 MAX_GROUP = 256  # scripts per transaction
 BUSY_TIMEOUT = 5.0  # seconds; the command line may write beside us, shortly
-GIVE_BACK = (
-    256  # pages; so many must be free before they are returned to the file system, and at most so many at a time
-)
 
 # What says that the database, not the statement, is at fault.
 _OUTAGES = {
@@ -127,6 +124,15 @@ class SqliteEngine:
             return f"The database {self.path} cannot be {'written' if self._failing else 'read'}: see the log."
         return None
 
+    async def give_back_space(self) -> int:
+        given = 0
+        try:
+            while some := await asyncio.to_thread(give_space_back, self.path):
+                given += some
+        except sqlite3.Error as error:
+            raise _explained(error) from error
+        return given
+
     def connections(self) -> Mapping[str, int]:
         return {}
 
@@ -150,8 +156,6 @@ class SqliteEngine:
             outcomes = _commit(connection, group)
             self._failing = any(isinstance(outcome.error, StorageUnavailable) for outcome in outcomes)
             loop.call_soon_threadsafe(_deliver, outcomes)
-            if not self._failing:
-                _give_back_space(connection)
 
     def _read(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
         while job := self._reads.get():
@@ -314,13 +318,6 @@ def _explained(error: Exception) -> Exception:
         outage.__cause__ = error
         return outage
     return error
-
-
-def _give_back_space(connection: sqlite3.Connection) -> None:
-    with contextlib.suppress(sqlite3.Error):
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        if free >= GIVE_BACK:
-            connection.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK})")  # execute() would stop at one page
 
 
 def _probe_read() -> Script[None]:

@@ -5,6 +5,7 @@ from dragoman.adapters.sql.events import SqlEvents
 from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
+from dragoman.adapters.sql.schedules import SqlSchedules
 from dragoman.adapters.sql.sessions import SqlSessions
 from dragoman.adapters.sql.usage import SqlUsage
 
@@ -19,7 +20,9 @@ class SqlStore:
         self.sessions = SqlSessions(engine)
         self.provider_conversations = SqlProviderConversations(engine)
         self.usage = SqlUsage(engine)
+        self.schedules = SqlSchedules(engine)
         self.start = engine.start
         self.stop = engine.stop
         self.check = engine.check
+        self.give_back_space = engine.give_back_space
         self.connections = engine.connections

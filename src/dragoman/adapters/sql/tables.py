@@ -35,6 +35,7 @@ Json = Text
 QUEUED = text("status = 'queued'")
 RUNNING = text("status IN ('in_progress', 'requires_action')")
 UNFINISHED = text("status IN ('queued', 'in_progress', 'requires_action')")
+STATELESS = text("conversation_id IS NULL")
 
 conversations = Table(
     "conversations",
@@ -161,6 +162,7 @@ runs = Table(
         sqlite_where=UNFINISHED,
         postgresql_where=UNFINISHED,
     ),
+    Index("ix_runs_stateless", "ended_at", sqlite_where=STATELESS, postgresql_where=STATELESS),
     Index("uq_runs_running", "conversation_id", unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING),
 )
 
@@ -191,6 +193,7 @@ idempotency_keys = Table(
     ),
     Column("expires_at", Time, nullable=False),
     Index("ix_idempotency_keys_run_id", "run_id"),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
     sqlite_with_rowid=False,
 )
 
@@ -223,4 +226,17 @@ usage = Table(
     Index("ix_usage_owner", "tenant", "owner", "created_at"),
     Index("ix_usage_conversation", "conversation_id"),
     sqlite_with_rowid=False,
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("due_at", Time, nullable=False),
+    Column("begun", BigInteger, nullable=False),  # how often
+    Column("player", Text),  # who is at it
+    Column("lease_until", Time),
+    Column("ended_at", Time),  # the last time
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("result", Text, nullable=False),
 )

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from dragoman.application.services import Check, Services
-from dragoman.domain.errors import NotAuthenticated
+from dragoman.domain.errors import NotAuthenticated, StorageUnavailable
 from dragoman.surfaces.http.deps import Given, NativeRoute, give, needs
 from dragoman.surfaces.http.openapi import Responses, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
@@ -33,6 +33,18 @@ class Health:
             **dict(zip(checks, answers, strict=True)),
             "log": _part(self._log_trouble()),
             "dispatcher": _part(self._dispatcher_trouble()),
+            "scheduler": _part(None if self.services.scheduler.alive else "The scheduler is not running."),
+        }
+
+    async def schedules(self) -> dict[str, Any]:
+        """When which job is due, and how it went the last time, in whichever process that was."""
+        try:
+            schedules = await self.services.scheduler.schedules()
+        except StorageUnavailable:
+            return {}
+        return {
+            one.name: {"due_at": one.due_at, "ended_at": one.ended_at, "failures": one.failures, "result": one.result}
+            for one in schedules
         }
 
     def _log_trouble(self) -> str | None:
@@ -66,7 +78,19 @@ async def _asked(check: Check) -> Part:
 LIVE = {"status": "ok"}
 _PARTS = {"database": {"ready": True, "detail": None}, "log": {"ready": True, "detail": None}}
 READY = {"status": "ready", "parts": _PARTS}
-WELL = {**READY, "version": "1.0.0", "runs": {"active": 2, "ended": {"completed": 40}}, "readers": 3}
+_TURN = {
+    "due_at": "2026-01-01T12:10:00Z",
+    "ended_at": "2026-01-01T12:00:00Z",
+    "failures": 0,
+    "result": "0 bytes given back",
+}
+WELL = {
+    **READY,
+    "version": "1.0.0",
+    "runs": {"active": 2, "ended": {"completed": 40}},
+    "readers": 3,
+    "schedules": {"deleted_space": _TURN},
+}
 
 
 def health_routes(services: Services, version: str) -> APIRouter:
@@ -78,7 +102,7 @@ def health_routes(services: Services, version: str) -> APIRouter:
         return JSONResponse(LIVE)
 
     async def ready() -> JSONResponse:
-        """Whether this process should get requests, part by part: the database, the log's writer, the dispatcher."""
+        """Whether this process should get requests, part by part: the database, the log's writer, the dispatcher, the scheduler."""
         parts = await health.parts()
         return JSONResponse(*_summary(parts))
 
@@ -88,6 +112,7 @@ def health_routes(services: Services, version: str) -> APIRouter:
         body["version"] = version
         body["runs"] = {"active": services.dispatcher.active, "ended": services.player.endings}
         body["readers"] = services.log.readers
+        body["schedules"] = await health.schedules()
         return JSONResponse(body, status)
 
     unready: Responses = {503: example({"status": "not_ready", "parts": _PARTS}, "A part is not ready.")}

@@ -63,6 +63,7 @@ class ServiceMetrics(Collector):
         for status, count in self._services.player.endings.items():
             ended.add_metric([status], count)
         yield ended
+        yield self._jobs()
         yield GaugeMetricFamily("dragoman_streams_open", "Readers following a run being played here.", log.readers)
         yield CounterMetricFamily("dragoman_log_commits", "Transactions of the log.", log.health.commits)
         yield CounterMetricFamily("dragoman_log_failures", "Transactions of the log that failed.", log.health.failures)
@@ -78,6 +79,12 @@ class ServiceMetrics(Collector):
         yield from _endpoint_metrics(self._services.endpoints())
         failing = log.health.failing_since is not None
         yield GaugeMetricFamily("dragoman_log_failing", "1 while events cannot be stored.", float(failing))
+
+    def _jobs(self) -> Metric:
+        jobs = CounterMetricFamily("dragoman_jobs", "Jobs done here, by how they ended.", labels=["job", "outcome"])
+        for (name, failed), count in self._services.scheduler.outcomes.items():
+            jobs.add_metric([name, "failed" if failed else "done"], count)
+        return jobs
 
 
 def _endpoint_metrics(endpoints: Mapping[str, EndpointStats]) -> Iterator[Metric]:
