@@ -338,6 +338,15 @@ async def test_of_several_hand_offs_the_first_counts_and_every_call_has_an_outpu
     assert set(played.outputs("handoff_occurred")) == {"h1", "h2"}
 
 
+async def test_a_hand_off_that_hides_itself_from_the_next_agent_has_an_output_in_the_log():
+    ben = scripted("Ben", [[assistant_message("Ben here")]])
+    hidden = handoff(ben, input_filter=lambda data: dataclasses.replace(data, pre_handoff_items=(), new_items=()))
+    ann = scripted(steps=[[function_call("transfer_to_ben", {}, call_id="h")]], handoffs=[hidden])
+    async with stage(ann, ben) as theatre:
+        played = await theatre.play("ann", "Ben, please")
+    assert played.outputs("handoff_occurred") == {"h": '{"assistant": "Ben"}'}
+
+
 # Agents inside tools -------------------------------------------------------------------------------------------------
 
 
@@ -583,6 +592,14 @@ async def test_an_agent_that_never_ends_meets_its_limit_of_turns():
         played = await theatre.play("ann", "go", max_turns=2)
     assert isinstance(played.error, MaxTurnsExceeded)
     assert set(played.outputs()) == {"c0", "c1"}
+
+
+async def test_an_unknown_tool_has_an_output_although_the_limit_of_turns_is_met():
+    steps = [[function_call("nowhere", {}, call_id="c")], [assistant_message("done")]]
+    async with stage(scripted(steps=steps)) as theatre:
+        played = await theatre.play("ann", "go", max_turns=1)
+    assert isinstance(played.error, MaxTurnsExceeded)
+    assert set(played.outputs()) == {"c"}
 
 
 async def test_a_specification_has_a_limit_of_its_own():

@@ -25,6 +25,8 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.tool import resolve_function_tool_failure_error_function, set_function_tool_failure_error_function
 from openai.types.responses import Response, ResponseCompletedEvent
 
+from dragoman.providers.openai.agents.translate import handoff_outputs
+
 QUIET = RunConfig(tracing_disabled=True)
 WAIT = 5.0
 
@@ -66,10 +68,6 @@ def once(*more, tools=(echo,)):
     return Agent(name="Ann", model=ScriptedModel(steps), tools=list(tools))
 
 
-async def drained(result):
-    return [event async for event in result.stream_events()]
-
-
 # The Runner and its models -------------------------------------------------------------------------------------------
 
 
@@ -78,35 +76,25 @@ async def test_the_terminal_event_is_all_that_the_runner_needs():
         response=response(assistant_message("Hi")), type="response.completed", sequence_number=0
     )
     result = Runner.run_streamed(Agent(name="Ann", model=Raw(completed)), "go", run_config=QUIET)
-    await drained(result)
+    async for _ in result.stream_events():
+        pass
     assert result.final_output == "Hi"
 
 
-async def test_events_that_the_runner_does_not_know_pass_through():
-    completed = ResponseCompletedEvent(
-        response=response(assistant_message("Hi")), type="response.completed", sequence_number=0
-    )
-    model = Raw(b"bytes", {"a": "dict"}, completed)
-    events = await drained(Runner.run_streamed(Agent(name="Ann", model=model), "go", run_config=QUIET))
-    raw = [event.data for event in events if event.type == "raw_response_event"]
-    assert raw[:2] == [b"bytes", {"a": "dict"}]
-
-
-async def test_a_run_starts_before_anybody_reads_it_and_in_the_context_of_its_caller():
-    colour = ContextVar("colour")
-    seen = asyncio.get_running_loop().create_future()
+async def test_a_model_is_called_in_the_context_of_the_runs_caller():
+    colour, seen = ContextVar("colour"), []
 
     @function_tool
     async def look() -> str:
-        seen.set_result(colour.get())
+        seen.append(colour.get())
         return "ok"
 
     model = ScriptedModel([[function_call("look", {}, call_id="c")], [assistant_message("done")]])
     colour.set("green")
-    result = Runner.run_streamed(Agent(name="Ann", model=model, tools=[look]), "go", run_config=QUIET)
+    running = asyncio.create_task(Runner.run(Agent(name="Ann", model=model, tools=[look]), "go", run_config=QUIET))
     colour.set("red")
-    assert await asyncio.wait_for(seen, WAIT) == "green"
-    await drained(result)
+    await running
+    assert seen == ["green"]
 
 
 async def test_history_is_deduplicated_by_call_id():
@@ -114,63 +102,52 @@ async def test_history_is_deduplicated_by_call_id():
     call = {"type": "function_call", "call_id": "call_0", "name": "echo", "arguments": "{}"}
     output = {"type": "function_call_output", "call_id": "call_0", "output": "1"}
     history = [call, output, {"role": "user", "content": "again"}, call, {**output, "output": "2"}]
-    await drained(Runner.run_streamed(Agent(name="Ann", model=model), history, run_config=QUIET))
+    await Runner.run(Agent(name="Ann", model=model), history, run_config=QUIET)
     assert len([i for i in model.calls[0].input if i.get("type") == "function_call"]) == 1
 
 
-async def test_the_limit_of_turns_is_raised_by_reading_not_by_the_run():
-    result = Runner.run_streamed(once(), "go", max_turns=1, run_config=QUIET)
-    await asyncio.wait_for(asyncio.wait([result.run_loop_task]), WAIT)
-    assert result.run_loop_task.exception() is None
-    with pytest.raises(MaxTurnsExceeded):
-        await drained(result)
+async def test_who_meets_the_limit_of_turns_learns_what_was_made_until_then():
+    with pytest.raises(MaxTurnsExceeded) as raised:
+        await Runner.run(once(), "go", max_turns=1, run_config=QUIET)
+    assert [item.type for item in raised.value.run_data.new_items] == ["tool_call_item", "tool_call_output_item"]
 
 
-async def test_the_next_turn_waits_until_the_reader_is_done_with_this_one():
-    agent, order = once(), []
-    model = agent.model
-
-    async for event in Runner.run_streamed(agent, "go", run_config=QUIET).stream_events():
-        if event.type == "run_item_stream_event" and event.name == "tool_output":
-            for _ in range(50):
-                await asyncio.sleep(0)
-            order.append(len(model.calls))
-    assert order == [1]
-
-
-async def test_a_hand_off_is_told_before_the_new_agents_model_is_called():
+async def test_a_hand_off_is_told_before_the_new_agents_model_is_called_and_with_the_words_we_expect():
     ben = Agent(name="Ben", model=ScriptedModel([[assistant_message("Ben")]]))
-    calls = [[function_call("transfer_to_ben", {}, call_id="h")]]
-    ann = Agent(name="Ann", model=ScriptedModel(calls), handoffs=[ben])
-    told = [
-        (event.type, len(ben.model.calls))
-        async for event in Runner.run_streamed(ann, "go", run_config=QUIET).stream_events()
-        if event.type == "agent_updated_stream_event" or getattr(event, "name", "") == "handoff_occured"
-    ]
-    assert told == [
-        ("agent_updated_stream_event", 0),  # the first agent
-        ("run_item_stream_event", 0),
-        ("agent_updated_stream_event", 0),
-    ]
+    cid = Agent(name="Cid", model=ScriptedModel())
+    calls = [function_call("transfer_to_ben", {}, call_id="h1"), function_call("transfer_to_cid", {}, call_id="h2")]
+    ann = Agent(name="Ann", model=ScriptedModel([calls]), handoffs=[ben, cid])
+    told = []
+
+    class Hooks(RunHooks):
+        async def on_handoff(self, context, from_agent, to_agent):
+            told.append((from_agent, to_agent, len(ben.model.calls)))
+
+    await Runner.run(ann, "go", hooks=Hooks(), run_config=QUIET)
+    assert told == [(ann, ben, 0)]
+    outputs = {item["call_id"]: item["output"] for item in ben.model.calls[0].input if "output" in item}
+    expected = handoff_outputs("Ben")
+    assert (outputs["h1"], outputs["h2"]) == (next(expected), next(expected))
 
 
-async def test_cancelling_a_waiting_reader_cancels_the_run():
-    began = asyncio.Event()
+async def test_a_run_that_is_cancelled_leaves_no_tool_at_work():
+    began, ended = asyncio.Event(), asyncio.Event()
 
     @function_tool
     async def forever() -> str:
         began.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
 
     model = ScriptedModel([[function_call("forever", {}, call_id="c")]])
-    result = Runner.run_streamed(Agent(name="Ann", model=model, tools=[forever]), "go", run_config=QUIET)
-    reader = asyncio.create_task(drained(result))
+    running = asyncio.create_task(Runner.run(Agent(name="Ann", model=model, tools=[forever]), "go", run_config=QUIET))
     await asyncio.wait_for(began.wait(), WAIT)
-    reader.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await reader
-    await asyncio.wait_for(asyncio.wait([result.run_loop_task]), WAIT)
-    assert result.run_loop_task.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------
@@ -184,7 +161,7 @@ async def test_the_hook_after_a_tool_is_awaited_before_the_model_goes_on():
             await asyncio.sleep(0)
             order.append((context.tool_call_id, result, len(agent.model.calls)))
 
-    await drained(Runner.run_streamed(agent, "go", hooks=Hooks(), run_config=QUIET))
+    await Runner.run(agent, "go", hooks=Hooks(), run_config=QUIET)
     assert order == [("c", "x", 1)]
 
 
@@ -234,7 +211,7 @@ async def test_an_agent_inside_a_tool_runs_on_the_default_runner_with_the_outer_
     steps = [[function_call("ask", {"input": "x"}, call_id="c")], [assistant_message("out")]]
     outer = Agent(name="Outer", model=ScriptedModel(steps), tools=[inner.as_tool("ask", "Ask.")])
     with default_runner(Watching()):
-        await drained(AgentRunner().run_streamed(outer, "go", run_config=QUIET))
+        await AgentRunner().run(outer, "go", run_config=QUIET)
     assert seen == [(inner, QUIET, None)]
     assert not inner.model.calls[0].streamed
 

@@ -19,7 +19,7 @@ from dragoman.domain.ids import new_id
 from dragoman.domain.items import Content
 from dragoman.domain.journal import Answer as JournalledAnswer
 from dragoman.ports.runtime import Recorder, Turn
-from dragoman.providers.openai.agents.translate import item
+from dragoman.providers.openai.agents import translate
 
 TRIES_PER_ATTEMPT = 2**10
 """Of one model call: far more than anybody waits for."""
@@ -67,11 +67,24 @@ class Play:
         self.diverged = self.over = True
         raise ReplayDiverged
 
-    async def record_update(self, update: AgentUpdated) -> None:
+    async def record_handoff(self, to: Agent[Any], path: str) -> None:
+        """Another agent takes over. A handoff may hide its own output from the next model, so it is recorded here; and that
+        of any other the model asked for at once."""
+        asked = [id for id, call in self.calls.items() if (call.output, call.path) == ("handoff_occurred", path)]
+        for call_id, said in zip(asked, translate.handoff_outputs(to.name), strict=False):
+            await self.record_output({"type": "function_call_output", "call_id": call_id, "output": said})
+        if not path:
+            await self._record_update(to)
+
+    async def _record_update(self, to: Agent[Any]) -> None:
         """A change of agent, unless an earlier attempt has shown it."""
+        agent, previous = self.key_of(to), self.speaking
+        if agent == previous:
+            return
+        self.speaking = agent
         self._updates += 1
         if self._updates > self.turn.journal.agent_updates:
-            await self.recorder.record(update)
+            await self.recorder.record(AgentUpdated(to.name, agent, previous))
 
     @property
     def answered(self) -> bool:
@@ -106,7 +119,7 @@ class Play:
 
     async def record_output(self, output: Any) -> None:
         """A tool's or a hand-off's output, recorded for the first who brings it and durable when this returns."""
-        content = item(output)
+        content = translate.item(output)
         call = self.calls.pop(content.get("call_id", ""), None)
         if call is not None and not self.over:
             failed = content["call_id"] in self.failed

@@ -1,4 +1,4 @@
-"""Tools as they start and end, in real time: the Runner's own stream tells only when all of a turn have ended."""
+"""Tools and hand-offs as they happen: the Runner's own stream tells only when all of a turn have ended."""
 
 from typing import Any
 
@@ -27,6 +27,15 @@ class PlayHooks(RunHooks[Any]):
         play = current_play()
         if play and isinstance(context, ToolContext) and context.tool_call is not None:
             await play.record_output(ItemHelpers.tool_call_output_item(context.tool_call, result))
+
+    async def on_handoff(
+        self,
+        context: RunContextWrapper[Any],  # noqa: ARG002
+        from_agent: Agent[Any],  # noqa: ARG002
+        to_agent: Agent[Any],
+    ) -> None:
+        if play := current_play():
+            await play.record_handoff(to_agent, current_path())
 
 
 class BothHooks(RunHooks[Any]):

@@ -1,21 +1,26 @@
-"""Plays a run with the SDK's Runner. The Runner's stream is always drained, and nothing of it is left behind."""
+"""Plays a run with the SDK's Runner, and leaves nothing of it behind.
+
+The Runner is not asked to stream: what there is to see is written by models, tools and hooks as it happens, and its own
+stream would cost as much again as the rest of it.
+"""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents import (
-    AgentUpdatedStreamEvent,
+    AgentsException,
+    HandoffOutputItem,
     ModelRefusalError,
     RunConfig,
-    RunItemStreamEvent,
-    RunResultStreaming,
-    StreamEvent,
+    RunItem,
+    RunResult,
+    ToolCallOutputItem,
 )
 from agents.run import DEFAULT_MAX_TURNS, AgentRunner
 
 from dragoman.domain.errors import ModelRefused, ReplayDiverged, ToolFailed
-from dragoman.domain.events import AgentUpdated
 from dragoman.domain.runs import RunStatus
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from dragoman.providers.openai.agents import translate
@@ -23,13 +28,11 @@ from dragoman.providers.openai.agents.conversations import EndpointConversations
 from dragoman.providers.openai.agents.current import Play, known_call_ids, playing
 from dragoman.providers.openai.agents.graph import Graph
 from dragoman.providers.openai.agents.hooks import PlayHooks
-from dragoman.providers.openai.agents.models.journal import AnswerTruncated
+from dragoman.providers.openai.agents.models.journal import AnswerTruncated, Stopped
 from dragoman.providers.openai.errors import run_failure
 
 SETTLE = 5.0
 """How long a cancelled run's tasks may take to end, in seconds."""
-
-_OUTPUTS = frozenset({"tool_output", "handoff_occured"})  # the SDK's spelling
 
 
 class Context(dict[str, Any]):
@@ -72,20 +75,23 @@ class OpenAIRuntime:
     async def _play(self, play: Play, thread: Thread | None = None) -> Outcome:
         turn = play.turn
         history = turn.history if thread is None or thread.fresh else ()
-        with playing(play):
-            result = self._runner.run_streamed(
-                self.graph[turn.run.agent],
-                translate.model_input(history, turn.run.input),
-                context=Context(turn),
-                max_turns=turn.max_turns or self.max_turns.get(turn.run.agent, DEFAULT_MAX_TURNS),
-                hooks=play.hooks,
-                run_config=play.config,
-                conversation_id=thread.id if thread else None,
+        with playing(play):  # the task inherits it
+            running = asyncio.create_task(
+                self._runner.run(
+                    self.graph[turn.run.agent],
+                    translate.model_input(history, turn.run.input),
+                    context=Context(turn),
+                    max_turns=turn.max_turns or self.max_turns.get(turn.run.agent, DEFAULT_MAX_TURNS),
+                    hooks=play.hooks,
+                    run_config=play.config,
+                    conversation_id=thread.id if thread else None,
+                )
             )
-        turn.stop.on_request(lambda: result.cancel(mode="after_turn"))
-        reading = asyncio.create_task(_read(result, play))
         try:
-            await asyncio.shield(reading)  # so that we know of a cancellation before the SDK does
+            result = await asyncio.shield(running)  # so that we know of a cancellation before the SDK does
+            await _record_rest(result.new_items, play)
+        except Stopped:
+            return Outcome(None, RunStatus.CANCELLED)
         except AnswerTruncated as answer:
             return Outcome(answer.text, RunStatus.INCOMPLETE, answer.response_id)
         except ModelRefusalError as refused:  # an answer, too
@@ -93,12 +99,14 @@ class OpenAIRuntime:
         except Exception as error:
             if play.diverged:
                 raise ReplayDiverged from error
+            if isinstance(error, AgentsException) and error.run_data is not None:
+                await _record_rest(error.run_data.new_items, play)
             if failure := run_failure(error):
                 raise failure from error
             raise
         finally:
             play.over = True
-            await _settle(result, {reading, *play.working})
+            await _settle({running, *play.working})
         if play.diverged or play.journalled(""):  # swallowed by a tool, or it ended before its log does
             raise ReplayDiverged
         return _outcome(turn, result)
@@ -118,24 +126,15 @@ class OpenAIRuntime:
         )
 
 
-async def _read(result: RunResultStreaming, play: Play) -> None:
-    async for event in result.stream_events():
-        await _note(event, play)
+async def _record_rest(items: Iterable[RunItem], play: Play) -> None:
+    """Outputs that neither a hook nor a further question to the model has shown."""
+    if play.calls:
+        for item in items:
+            if isinstance(item, ToolCallOutputItem | HandoffOutputItem):
+                await play.record_output(item.raw_item)
 
 
-async def _note(event: StreamEvent, play: Play) -> None:
-    """What no hook has shown. The Runner waits for us after each turn, so it is durable before the next."""
-    if isinstance(event, RunItemStreamEvent):
-        if event.name in _OUTPUTS:
-            await play.record_output(event.item.raw_item)
-    elif isinstance(event, AgentUpdatedStreamEvent):
-        agent, previous = play.key_of(event.new_agent), play.speaking
-        if agent != previous:
-            play.speaking = agent
-            await play.record_update(AgentUpdated(event.new_agent.name, agent, previous))
-
-
-def _outcome(turn: Turn, result: RunResultStreaming) -> Outcome:
+def _outcome(turn: Turn, result: RunResult) -> Outcome:
     response_id = translate.response_id(result.last_response_id)
     final_output = translate.final_output(result.final_output)
     if turn.stop.requested:
@@ -145,12 +144,8 @@ def _outcome(turn: Turn, result: RunResultStreaming) -> Outcome:
     return Outcome(final_output, RunStatus.COMPLETED, response_id)
 
 
-async def _settle(result: RunResultStreaming, tasks: "set[asyncio.Task[Any]]") -> None:
+async def _settle(tasks: set[asyncio.Task[Any]]) -> None:
     """Nothing goes on once a run is over: what still works is cancelled and waited for."""
-    if not result.is_complete:
-        result.cancel(mode="immediate")
-    if result.run_loop_task is not None:
-        tasks.add(result.run_loop_task)
     if left := {task for task in tasks if not task.done()}:
         for task in left:
             task.cancel()

@@ -1,7 +1,7 @@
 """From the SDK's objects to our events and items, and back. Pure functions."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, cast
 
 from agents import TResponseInputItem
@@ -66,6 +66,13 @@ def returned(output: Any) -> Any:
     if not isinstance(output, list):
         return output
     return [{**part, "type": part["type"].removeprefix("input_")} for part in output]
+
+
+def handoff_outputs(to: str) -> Iterator[str]:
+    """What the SDK answers to the hand-offs of one turn, in their order: only the first takes place."""
+    yield json.dumps({"assistant": to})
+    while True:
+        yield "Multiple handoffs detected, ignoring this one."
 
 
 def response_id(given: str | None) -> str | None:

@@ -38,6 +38,10 @@ class AnswerTruncated(Exception):
         super().__init__("truncated")
 
 
+class Stopped(Exception):
+    """Somebody asked the run to stop after its turn, and the turn is over."""
+
+
 class JournalModel(Model):
     """Stands before ``inner``. ``name`` is what the catalogue calls it; the log says which model really answered."""
 
@@ -69,6 +73,8 @@ class JournalModel(Model):
         agent = self._agent or play.speaking
         if earlier := play.journalled(current_path()):
             return replayed(play, earlier, agent, request)
+        if play.turn.stop.requested and not current_path():
+            raise Stopped
         answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs))
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
