@@ -17,11 +17,13 @@ from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.application import cleanup
 from dragoman.application.audience import Audience
+from dragoman.application.audit import Audit
 from dragoman.application.catalog import Catalog, ChooseProvider
 from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.hearing import Hearing
+from dragoman.application.keys import Keys
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Job, Scheduler
@@ -30,10 +32,13 @@ from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key, key_from
 from dragoman.domain.endpoints import EndpointStats
+from dragoman.domain.keys import PREFIX
 from dragoman.endpoints import read_models
+from dragoman.ports.audit import AuditLog
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.identity import Authenticator
+from dragoman.ports.keys import KeyStore
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
@@ -70,6 +75,12 @@ class Store(Protocol):
 
     @property
     def usage(self) -> UsageLedger: ...
+
+    @property
+    def keys(self) -> KeyStore: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
 
     @property
     def provider_conversations(self) -> ProviderConversations: ...
@@ -184,7 +195,7 @@ def build(
         conversations=conversations,
         coaches=Coaches(runs, conversations),
         catalog=catalog,
-        authenticator=authenticator or build_authenticator(settings),
+        authenticator=authenticator or build_authenticator(settings, store.keys, clock),
         queue=store.queue,
         log=log,
         dispatcher=dispatcher,
@@ -192,6 +203,8 @@ def build(
         scheduler=Scheduler(store.schedules, clock, jobs, name=name),
         clock=clock,
         checks=checks,
+        keys=Keys(store.keys, store.audit, clock),
+        audit=Audit(store.audit, clock),
         usage=UsageReports(store.usage, store.runs, clock),
         endpoints=lambda: endpoint_stats(registry.providers.values()),
         connections=store.connections,
@@ -251,15 +264,18 @@ def shared_engine(settings: Settings) -> "Engine":
 # Identity ------------------------------------------------------------------------------------------------------------
 
 
-def build_authenticator(settings: Settings) -> Authenticator:
+def build_authenticator(settings: Settings, keys: KeyStore, clock: Clock) -> Authenticator:
     """Who is asked for a token, and how it is checked."""
     if not settings.tokens:
         return LocalAuthenticator()
-    from dragoman.adapters.identity.bearer import BearerAuthenticator
+    from dragoman.adapters.identity.bearer import BearerAuthenticator, Verifier
+    from dragoman.adapters.identity.keys import ApiKeys
     from dragoman.adapters.identity.tokens import Tokens
 
-    source = _token_keys(settings)
-    return BearerAuthenticator(() if source is None else (("", Tokens(source, _claims(settings))),))
+    verifiers: list[tuple[str, Verifier]] = [(PREFIX, ApiKeys(keys, clock))]
+    if (source := _token_keys(settings)) is not None:
+        verifiers.append(("", Tokens(source, _claims(settings))))
+    return BearerAuthenticator(tuple(verifiers))
 
 
 def _token_keys(settings: Settings) -> "KeySource | None":

@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from dragoman.application.audit import Audit
 from dragoman.application.catalog import Catalog
 from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
+from dragoman.application.keys import Keys
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Scheduler
@@ -36,5 +38,7 @@ class Services:
     clock: Clock
     checks: dict[str, Check]  # readiness, part by part
     usage: UsageReports
+    keys: Keys
+    audit: Audit
     endpoints: Callable[[], Mapping[str, EndpointStats]] = dict  # of models, by name
     connections: Callable[[], Mapping[str, int]] = dict  # to the database, by what they are doing; empty without a pool

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import cleanup, db, doctor, migrate, serve, sessions, settings
+from dragoman.cli import cleanup, db, doctor, keys, migrate, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -22,6 +22,8 @@ app.command("doctor")(doctor.doctor)
 app.command("migrate")(migrate.migrate)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
+app.add_typer(keys.app, name="keys")
+app.command("audit")(keys.audit)
 app.add_typer(sessions.imports, name="import")
 app.add_typer(sessions.exports, name="export")
 
@@ -51,5 +53,5 @@ def main() -> None:
         sys.exit(2)
 
 
-REFUSALS = ("WrongSettings", "StorageUnavailable", "Invalid")
+REFUSALS = ("WrongSettings", "StorageUnavailable", "Invalid", "NotFound")
 """Told to the operator as they are, without a traceback; by name, because their modules load only when needed."""

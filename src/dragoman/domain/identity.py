@@ -53,6 +53,9 @@ def known_scopes(names: Iterable[object]) -> frozenset[Scope]:
 LOCAL = Principal(user="local", scopes=frozenset(SCOPES))
 """The one principal of a server without authentication."""
 
+OPERATOR = Principal(user="@operator", scopes=frozenset(SCOPES))
+"""Whoever works at the command line of the server's own machine."""
+
 MAX_NAME = 255
 """Characters of a user's or a tenant's name."""
 

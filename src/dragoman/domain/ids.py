@@ -34,6 +34,14 @@ def item_id() -> str:
     return new_id("item")
 
 
+def key_id() -> str:
+    return new_id("key")
+
+
+def audit_id() -> str:
+    return new_id("audit")
+
+
 def request_id() -> str:
     return new_id("req")
 

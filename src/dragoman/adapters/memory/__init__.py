@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from dragoman.adapters.memory.audit import MemoryAudit
 from dragoman.adapters.memory.events import MemoryEvents
+from dragoman.adapters.memory.keys import MemoryKeys
 from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
@@ -24,6 +26,8 @@ class MemoryStore:
         self.provider_conversations = MemoryProviderConversations(state)
         self.usage = MemoryUsage(state)
         self.schedules = MemorySchedules()
+        self.keys = MemoryKeys(state)
+        self.audit = MemoryAudit(state)
 
     async def start(self) -> None:
         """There is nothing to open."""

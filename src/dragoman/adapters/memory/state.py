@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 
 import orjson
 
+from dragoman.domain.audit import AuditEntry
 from dragoman.domain.conversations import START, Branch, Conversation, findable
 from dragoman.domain.errors import Invalid, NotFound
 from dragoman.domain.events import Recorded, Row, pack, unpack
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import Item, NewItem
+from dragoman.domain.keys import ApiKey
 from dragoman.domain.ledger import Entry, entries
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import Claim
@@ -71,6 +73,9 @@ class State:
     logs: dict[str, list[StoredRow]] = field(default_factory=dict)
     keys: dict[tuple[str, str, str, str], BoundKey] = field(default_factory=dict)  # by tenant, owner, route, key
     ledger: dict[tuple[str, str, int, int], Charge] = field(default_factory=dict)  # by run, path, ordinal, try
+
+    api_keys: dict[str, ApiKey] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
 
     def run(self, principal: Principal, run_id: str) -> Run:
         run = self.runs.get(run_id)

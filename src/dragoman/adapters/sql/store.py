@@ -1,7 +1,9 @@
 """All stores on one engine."""
 
+from dragoman.adapters.sql.audit import SqlAudit
 from dragoman.adapters.sql.engine import Engine
 from dragoman.adapters.sql.events import SqlEvents
+from dragoman.adapters.sql.keys import SqlKeys
 from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
@@ -21,6 +23,8 @@ class SqlStore:
         self.provider_conversations = SqlProviderConversations(engine)
         self.usage = SqlUsage(engine)
         self.schedules = SqlSchedules(engine)
+        self.keys = SqlKeys(engine)
+        self.audit = SqlAudit(engine)
         self.start = engine.start
         self.stop = engine.stop
         self.check = engine.check

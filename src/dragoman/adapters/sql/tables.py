@@ -240,3 +240,34 @@ schedules = Table(
     Column("failures", Integer, nullable=False),  # in a row
     Column("result", Text, nullable=False),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Time),
+    Column("last_used_at", Time),
+    Column("revoked_at", Time),
+    Index("ix_api_keys_owner", "tenant", "owner", "id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Time, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("key", Id),  # the API key by which the actor came; it may be gone
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("detail", Json, nullable=False),
+    Index("ix_audit_tenant", "tenant", "id"),
+)

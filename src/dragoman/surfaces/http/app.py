@@ -85,5 +85,6 @@ TAGS = [
     {"name": "threads", "description": "Talk to the coaches, in threads: conversations under another name."},
     {"name": "runs", "description": "Follow, await, list and cancel runs."},
     {"name": "usage", "description": "What model calls used, and what they cost."},
+    {"name": "administration", "description": "For administrators of a tenant."},
     {"name": "operations", "description": "For those who keep the server running."},
 ]

@@ -138,6 +138,19 @@ class CancelBody:
     mode: CancelMode = "after_turn"
 
 
+@dataclass(frozen=True, slots=True)
+class KeyBody:
+    """A key for a user of your tenant. Without `scopes` it may do what ordinary users may, without `expires` it is good until
+    it is revoked."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    user: str
+    scopes: Annotated[tuple[str, ...], MaxLen(50)] | None = None
+    name: str = ""
+    expires: str | None = None
+
+
 START_EXAMPLES = {
     "message": {"summary": "A message", "value": {"input": "Hello"}},
     "conversation": {
@@ -188,6 +201,12 @@ CHANGE_EXAMPLES = {
 FORK_EXAMPLES = {
     "fork": {"summary": "Go on from an earlier item", "value": {"at": "item_01jd4w4fcs7kse2mzz7hn3g8p5"}},
     "start": {"summary": "Begin again", "value": {"at": "start"}},
+}
+KEY_EXAMPLES = {
+    "key": {
+        "summary": "A key that starts runs, for ninety days",
+        "value": {"user": "alice", "scopes": ["runs:write"], "name": "nightly job", "expires": "90d"},
+    },
 }
 CANCEL_EXAMPLES = {
     "after_turn": {"summary": "When its turn is over", "value": {"mode": "after_turn"}},

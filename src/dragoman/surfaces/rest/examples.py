@@ -136,3 +136,32 @@ _LOG = [
 ]
 STREAM = frames(_LOG).decode()
 PAGE = {"events": [{"id": position, **event} for position, event in wire_events(_LOG[:2])], "next": 1}
+
+_KEY = {
+    "key_id": "key_01jd4w4fcs7kse2mzz7hn3g8p5",
+    "user": "alice",
+    "name": "nightly job",
+    "scopes": ["runs:write"],
+    "created_at": "2026-11-20T12:00:00Z",
+    "created_by": "boss",
+    "expires_at": "2027-02-18T12:00:00Z",
+    "last_used_at": None,
+    "revoked_at": None,
+}
+NEW_KEY = {"key": "dgm_01jd4w4fcs7kse2mzz7hn3g8p5_…", **_KEY}
+KEYS = {"keys": [_KEY], "next": None}
+REVOKED_KEY = {**_KEY, "revoked_at": "2026-11-21T08:00:00Z"}
+AUDIT = {
+    "entries": [
+        {
+            "id": "audit_01jd4w4fcs7kse2mzz7hn3g8p5",
+            "at": "2026-11-20T12:00:00Z",
+            "actor": "boss",
+            "key_id": None,
+            "action": "key.created",
+            "target": "key_01jd4w4fcs7kse2mzz7hn3g8p5",
+            "detail": {"user": "alice", "name": "nightly job", "scopes": ["runs:write"]},
+        }
+    ],
+    "next": None,
+}

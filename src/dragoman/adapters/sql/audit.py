@@ -1,0 +1,72 @@
+"""The audit log as rows. Nothing here changes or removes one."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.rows import Row, dumps, micros, moment
+from dragoman.domain.audit import AuditAction, AuditEntry
+from dragoman.ports.audit import AuditPage
+
+INSERT = """
+INSERT INTO audit (id, at, tenant, actor, key, action, target, detail)
+VALUES (:id, :at, :tenant, :actor, :key, :action, :target, :detail)
+"""
+
+LIST = """
+SELECT id, at, tenant, actor, key, action, target, detail FROM audit
+WHERE (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant) AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
+  AND (CAST(:action AS TEXT) IS NULL OR action = :action) AND (CAST(:after AS TEXT) IS NULL OR id < :after)
+ORDER BY id DESC LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAudit:
+    """``AuditLog``."""
+
+    engine: Engine
+
+    async def append(self, entry: AuditEntry) -> None:
+        await self.engine.write(audited, entry)
+
+    async def page(
+        self,
+        tenant: str | None,
+        *,
+        actor: str | None = None,
+        action: AuditAction | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> AuditPage:
+        where = {"tenant": tenant, "actor": actor, "action": action, "after": after}
+        return await self.engine.read(_page, where, limit)
+
+
+def audited(entry: AuditEntry) -> Script[None]:
+    """Write an entry, perhaps within the transaction of what it tells."""
+    yield (
+        INSERT,
+        {
+            "id": entry.id,
+            "at": micros(entry.at),
+            "tenant": entry.tenant,
+            "actor": entry.actor,
+            "key": entry.key,
+            "action": entry.action,
+            "target": entry.target,
+            "detail": dumps(entry.detail),
+        },
+    )
+
+
+def _page(where: Params, limit: int) -> Script[AuditPage]:
+    rows = yield LIST, {**where, "limit": limit + 1}
+    entries = tuple(_entry(row) for row in rows[:limit])
+    return AuditPage(entries, entries[-1].id if len(rows) > limit else None)
+
+
+def _entry(row: Row) -> AuditEntry:
+    id, at, tenant, actor, key, action, target, detail = row
+    return AuditEntry(id, moment(at), tenant, actor, key, action, target, orjson.loads(detail))
