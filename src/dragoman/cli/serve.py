@@ -97,7 +97,8 @@ def _stopped(*_: object) -> None:
 
 def _settle_garbage() -> None:
     """What was loaded stays loaded: the collector need not look through it again. It has enough to do with runs, whose
-    results are circles, but looking each time a few hundred objects have come is a quarter of a run's work."""
+    results are circles. Looking each time a few hundred objects have come is a quarter of a run's work; a few thousand
+    belong to each run in flight, so looking before some dozens of those have ended is still a tenth of it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    gc.set_threshold(100_000, 10, 10)
