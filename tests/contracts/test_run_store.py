@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from dragoman.domain.conversations import search_for
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.events import RunCompleted, RunStarted
 from dragoman.domain.ids import conversation_id
 from dragoman.domain.items import message
-from dragoman.domain.runs import RunOptions, RunStatus, first_position
+from dragoman.domain.runs import ModelChoices, OutputFormat, RunOptions, RunStatus, first_position
+from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
 from dragoman.ports.events import End
 from dragoman.ports.runs import IdempotencyKey
@@ -20,7 +22,18 @@ KEY = IdempotencyKey("k-1", "POST /chat/run", "digest")
 
 
 async def test_a_run_is_read_as_it_was_begun(talk: Talk, store: Store):
-    options = RunOptions(model="m", max_turns=3, on_disconnect="cancel", history_limit=7, metadata={"a": [1, None]})
+    options = RunOptions(
+        model="m",
+        max_turns=3,
+        on_disconnect="cancel",
+        history_limit=7,
+        metadata={"a": [1, None]},
+        instructions="Be brief.",
+        tools=(DeclaredTool("light", parameters={"type": "object"}, strict=True),),
+        output=OutputFormat({"type": "object"}),
+        choices=ModelChoices(temperature=0.5, tool_choice="none"),
+        echo={"store": True},
+    )
     run = talk.run("Grüße 🌍", options=options, context={"plan": "pro", "n": 1.5}, trace="00-1-2-01")
 
     begun = await talk.begin(run, claimed=False)
@@ -309,3 +322,65 @@ async def test_a_conversation_may_begin_without_a_name(talk: Talk, store: Store)
     assert await talk.texts(one.conversation_id) == ["Hello", "Hi!"]
     again = await talk.answered(session=one.conversation_id)
     assert again.conversation_id == one.conversation_id
+
+
+HIDDEN = RunOptions(hidden=True)
+
+
+async def test_a_hidden_conversation_is_gone_on_with_but_never_listed(talk: Talk, store: Store):
+    first = await talk.answered(session=None, conversation_id=conversation_id(), options=HIDDEN)
+    await talk.answered(session=first.conversation_id)
+    seen = await talk.answered()
+
+    assert await talk.texts(first.conversation_id) == ["Hello", "Hi!"] * 2
+    assert (await store.sessions.find(SARAH, first.conversation_id)).status == "hidden"
+    for search in (None, search_for("hello")):
+        page = await store.sessions.list(SARAH, search=search)
+        assert [conversation.id for conversation in page.conversations] == [seen.conversation_id]
+    assert not (await store.sessions.list(SARAH, status="inactive")).conversations
+
+
+async def test_a_deleted_run_is_gone_with_its_log_and_what_it_said_stays(talk: Talk, store: Store):
+    run = await talk.answered()
+
+    for stranger in (TOM, ELSEWHERE):
+        with pytest.raises(NotFound):
+            await store.runs.delete(stranger, run.id)
+    assert (await store.runs.delete(SARAH, run.id)).id == run.id
+
+    assert await talk.log(run) == []
+    for again in (store.runs.get, store.runs.delete):
+        with pytest.raises(NotFound):
+            await again(SARAH, run.id)
+    assert await talk.texts() == ["Hello", "Hi!"]
+
+
+async def test_whoever_plays_a_run_that_is_deleted_must_stop(talk: Talk, store: Store):
+    run = await talk.playing()
+    await store.runs.delete(SARAH, run.id)
+
+    assert not await talk.write(run, RunCompleted(RunStatus.COMPLETED, None, Usage()))
+    assert await talk.playing("Next")
+
+
+async def test_a_hidden_conversation_goes_with_its_last_run(talk: Talk, store: Store):
+    first = await talk.answered(session=None, conversation_id=conversation_id(), options=HIDDEN)
+    second = await talk.answered(session=first.conversation_id)
+
+    await store.runs.delete(SARAH, first.id)
+    assert await talk.texts(first.conversation_id) == ["Hello", "Hi!"] * 2
+    await store.runs.delete(SARAH, second.id)
+    with pytest.raises(NotFound):
+        await store.sessions.find(SARAH, first.conversation_id)
+
+
+async def test_the_end_of_a_run_is_the_last_item_it_added(talk: Talk, store: Store):
+    first = await talk.answered("One")
+    second = await talk.answered("Two")
+    items = (await store.sessions.page(SARAH, first.conversation_id, limit=10)).items
+
+    assert await store.sessions.end_of(SARAH, first) == items[1].id
+    assert await store.sessions.end_of(SARAH, second) == items[3].id
+    assert await store.sessions.end_of(SARAH, await talk.queued("Three")) is None
+    assert await store.sessions.end_of(TOM, first) is None
+    assert await store.sessions.end_of(SARAH, await talk.answered(session=None)) is None

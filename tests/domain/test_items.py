@@ -1,5 +1,7 @@
 """Histories that no model refuses."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,6 +9,7 @@ from dragoman.domain.conversations import title_from
 from dragoman.domain.items import (
     UNANSWERED,
     NewItem,
+    answering,
     assistant_message,
     complete_pairs,
     is_call,
@@ -57,6 +60,40 @@ def test_what_was_complete_is_kept_as_it_is(history):
     assert [i for i in repaired if not is_output(i)] == [i for i in history if not is_output(i)]
     if is_complete(history):
         assert repaired == history
+
+
+def test_an_output_that_came_late_is_moved_to_its_call():
+    light, clock = tool_call("c1", "light", "{}"), tool_call("c2", "clock", "{}")
+    late = [light, clock, tool_output("c2", "noon"), message("user", "Well?"), tool_output("c1", "on")]
+
+    assert answering(late, []) == ([*late[:3], late[4], late[3]], [])
+    assert answering([], late) == ([], [*late[:3], late[4], late[3]])
+
+
+@given(histories, histories)
+def test_what_a_turn_is_told_has_each_output_next_to_its_call(history, given):
+    told, rest = answering(history, given)
+
+    assert is_complete(told)
+    assert is_complete(rest)
+    assert [i for i in (*told, *rest) if not is_output(i)] == [i for i in (*history, *given) if not is_output(i)]
+    for item, following in pairwise((*told, *rest)):
+        assert not is_output(following) or is_call(item) or is_output(item)
+
+
+def test_a_call_that_is_handed_back_may_wait():
+    light, clock = tool_call("c1", "light", "{}"), tool_call("c2", "clock", "{}")
+
+    assert complete_pairs([light, clock], {"light"}) == [light, clock, tool_output("c2", UNANSWERED)]
+
+
+def test_outputs_in_an_input_are_put_behind_calls_in_the_history():
+    history = [message("user", "Light!"), tool_call("c1", "light", "{}")]
+    asked, on = message("user", "Well?"), tool_output("c1", "on")
+
+    assert answering(history, [asked, on]) == ([*history, on], [asked])
+    assert answering(history, [asked]) == ([*history, tool_output("c1", UNANSWERED)], [asked])
+    assert answering([], [*history, on, asked]) == ([], [*history, on, asked])
 
 
 def test_an_unanswered_call_says_so():

@@ -1,6 +1,7 @@
 """The verbs of a run: start, follow, wait, cancel, read."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 from dragoman.application.catalog import Catalog
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import Channel, LiveLog
-from dragoman.domain.errors import Invalid, ShuttingDown, StorageUnavailable
-from dragoman.domain.events import TERMINAL, Recorded
+from dragoman.domain.agents import AgentCard
+from dragoman.domain.errors import ConversationDeleted, Invalid, ShuttingDown, StorageUnavailable
+from dragoman.domain.events import TERMINAL, Recorded, RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
 from dragoman.domain.items import Content, message
 from dragoman.domain.runs import CancelMode, Run, RunOptions, RunStatus
 from dragoman.domain.text import storable, storable_json
+from dragoman.domain.tools import DeclaredTool
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.runs import IdempotencyKey, RunPage, RunStore
@@ -25,6 +28,8 @@ POLL = 1.0
 
 ROLES = ("user", "assistant", "system", "developer")
 MAX_SESSION_ID = 255
+MAX_TOOLS = 128
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Runs:
             raise ShuttingDown
         if self.log.health.failing_since is not None:
             raise StorageUnavailable
+        check_tools(card, start.options.tools)
         session_id = checked_session_id(start.session_id) if self.sessions_enabled else None
         kept = session_id is not None or (start.new_conversation and self.sessions_enabled)
         again = start.input is None and start.options.from_item is not None
@@ -88,6 +94,12 @@ class Runs:
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return await self.store.get(principal, run_id)
+
+    async def delete(self, principal: Principal, run_id: str) -> None:
+        """Really gone, with its log. Whoever watches it is told; what it said stays in its conversation."""
+        await self.store.delete(principal, run_id)
+        if channel := self.log.get(run_id):
+            channel.dismiss(RunFailed(ConversationDeleted.code, ConversationDeleted.message))
 
     async def list(
         self,
@@ -200,19 +212,54 @@ def checked_session_id(session_id: str | None) -> str | None:
     return session_id
 
 
+def check_tools(card: AgentCard, tools: Sequence[DeclaredTool]) -> None:
+    """Tools that a caller declares for an agent. Theirs are not among the agent's own."""
+    if len(tools) > MAX_TOOLS:
+        raise Invalid(f"A request declares at most {MAX_TOOLS} tools.", field="tools")
+    taken = {tool.name for tool in card.tools}
+    for i, tool in enumerate(tools):
+        if not _TOOL_NAME.fullmatch(tool.name):
+            raise Invalid("A tool's name is 1 to 64 of a-z, A-Z, 0-9, '-' and '_'.", field=f"tools.{i}.name")
+        if tool.name in taken:
+            raise Invalid(f"There is a tool {tool.name!r} already.", field=f"tools.{i}.name")
+        taken.add(tool.name)
+
+
 def checked_input(given: str | Sequence[Content] | None) -> tuple[Content, ...]:
     """The input as items, ready to be stored."""
     if isinstance(given, str):
         return (message("user", storable(given)),)
     if not given:
         raise Invalid("The input is empty.", field="input")
-    return tuple(_checked_message(i, storable_json(item)) for i, item in enumerate(given))
+    return tuple(_checked_item(i, storable_json(item)) for i, item in enumerate(given))
 
 
-def _checked_message(index: int, item: Content) -> Content:
+def _checked_item(index: int, item: Content) -> Content:
     where = f"input.{index}"
-    if item.get("type", "message") != "message":
-        raise Invalid("An input item is a message.", field=f"{where}.type")
+    match item.get("type") or "message":
+        case "message":
+            return _checked_message(where, item)
+        case "function_call":
+            return _with_texts(where, item, "call_id", "name", "arguments")
+        case "function_call_output":
+            if not isinstance(item.get("output"), str | list):
+                raise Invalid("An output is text or a list of parts.", field=f"{where}.output")
+            return {**_with_texts(where, item, "call_id"), "output": item["output"]}
+        case "reasoning":
+            return item
+    raise Invalid(
+        "An input item is a message, a function_call, a function_call_output or a reasoning.", field=f"{where}.type"
+    )
+
+
+def _with_texts(where: str, item: Content, *names: str) -> Content:
+    for name in names:
+        if not isinstance(item.get(name), str) or not item[name]:
+            raise Invalid(f"A {item['type']} has a {name}, which is text.", field=f"{where}.{name}")
+    return {"type": item["type"], **{name: item[name] for name in names}}
+
+
+def _checked_message(where: str, item: Content) -> Content:
     if item.get("role") not in ROLES:
         raise Invalid(f"A message's role is one of {', '.join(ROLES)}.", field=f"{where}.role")
     content = item.get("content")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
-from dragoman.domain.errors import DragomanError, StorageUnavailable
+from dragoman.domain.errors import DragomanError, Invalid, StorageUnavailable
 from dragoman.domain.events import (
     Delta,
     Event,
@@ -22,7 +22,7 @@ from dragoman.domain.events import (
     started,
 )
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Content, NewItem, assistant_message, complete_pairs, window
+from dragoman.domain.items import Content, NewItem, answering, assistant_message, complete_pairs, is_output, window
 from dragoman.domain.journal import journal_of
 from dragoman.domain.runs import CancelMode, Run, RunError, RunStatus, first_position
 from dragoman.domain.text import storable_json
@@ -35,6 +35,8 @@ from dragoman.ports.sessions import SessionStore
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
+LAST_ANSWER = 20
+"""How many items of the history are read at least where the input holds outputs: their calls are in the last answer."""
 RETRY = 0.5
 """How long to wait before a store that did not answer is asked again."""
 
@@ -48,6 +50,7 @@ INTERNAL = RunError("internal_error", DragomanError.message)
 class Story:
     """What a run has said and done so far, gathered from its own events: the items it adds to its conversation."""
 
+    handed_back: frozenset[str] = frozenset()  # tools whose calls wait for the caller
     items: list[NewItem] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     turns: int = 0
@@ -72,9 +75,9 @@ class Story:
                 self.usage = self.usage + event.used
 
     def told(self) -> tuple[NewItem, ...]:
-        """The items for the history. A half answer is kept as such; no call is without an output."""
+        """The items for the history. A half answer is kept as such; no call of ours is without an output."""
         kept = {id(item.content): item for item in self.items}
-        contents = complete_pairs(item.content for item in self.items)
+        contents = complete_pairs((item.content for item in self.items), self.handed_back)
         items = [kept.get(id(content)) or NewItem(content, status="incomplete") for content in contents]
         if said := "".join(self.unfinished):
             items.append(NewItem({**assistant_message(said), "status": "incomplete"}, status="incomplete"))
@@ -201,15 +204,17 @@ class Player:
             self.log.forget(channel)
 
     async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
-        story = Story()
+        story = Story(run.options.handed_back)
         try:
             earlier = await _patiently(performance, lambda: self.logged(run)) if run.attempt else []
             for event in earlier:
                 story.add(event)
+            history, given = _told(run, await _patiently(performance, lambda: self._history(run)))
             turn = Turn(
                 run=run,
                 principal=Principal(run.owner, run.tenant),
-                history=await _patiently(performance, lambda: self._history(run)),
+                history=history,
+                input=given,
                 max_turns=run.options.max_turns,
                 journal=journal_of(earlier),
                 stop=performance.stop,
@@ -241,7 +246,7 @@ class Player:
     async def give_up(self, run: Run, failure: RunError) -> None:
         """End a run that nobody can play any more. What it had finished is in its log, and goes into the history. Its last word
         stands above anything that a player who was only believed to be dead may write in the meantime."""
-        story = Story()
+        story = Story(run.options.handed_back)
         for event in await self.logged(run):
             story.add(event)
         event, end = _failed(run, failure, story)
@@ -265,8 +270,20 @@ class Player:
         limit = self.history_limit if run.options.history_limit is None else run.options.history_limit
         if not run.input:
             limit = max(limit, 1)  # what it answers is there
+        elif any(is_output(item) for item in run.input):
+            limit = max(limit, LAST_ANSWER)
         items = await self.sessions.history(Principal(run.owner, run.tenant), run.base_item, limit)
-        return complete_pairs(window([item.content for item in items], limit))
+        return window([item.content for item in items], limit)
+
+
+def _told(run: Run, history: list[Content]) -> tuple[list[Content], list[Content]]:
+    """What the agent is told: how it was, and what is new."""
+    history, given = answering(history, run.input)
+    known = {id(item) for item in (*history, *given)}
+    for item in run.input:
+        if id(item) not in known:
+            raise Invalid(f"There is no call {item['call_id']!r} that waits for an output.", field="input")
+    return history, given
 
 
 async def _patiently(performance: Performance, read: Callable[[], Awaitable[T]]) -> T:

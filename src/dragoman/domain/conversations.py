@@ -16,6 +16,8 @@ from dragoman.domain.items import Content, Item, kind_of, text_of
 from dragoman.domain.text import storable
 
 ConversationStatus = Literal["active", "inactive"]
+Hidden = Literal["hidden"]
+"""The status of a conversation that its owner never asked for: it carries runs that others go on from."""
 
 TITLE_LENGTH = 80
 MAX_TITLE = 200
@@ -39,7 +41,7 @@ class Conversation:
     updated_at: datetime
     last_message_at: datetime
     title: str = ""
-    status: ConversationStatus = "active"
+    status: ConversationStatus | Hidden = "active"
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 

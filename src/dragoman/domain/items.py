@@ -4,7 +4,7 @@ An item's content is the JSON of one Responses item (``message``, ``function_cal
 ``reasoning``, …). It is the one form in which items are logged, stored, shown and given to a model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -94,10 +94,11 @@ def is_output(content: Content) -> bool:
     return kind_of(content) == "function_call_output"
 
 
-def complete_pairs(contents: Iterable[Content]) -> list[Content]:
+def complete_pairs(contents: Iterable[Content], handed_back: Collection[str] = ()) -> list[Content]:
     """The same items, with an output behind every call and a call before every output.
 
-    Some models use a call id again in a later turn, so an output belongs to the last call before it.
+    Some models use a call id again in a later turn, so an output belongs to the last call before it. A call of a tool that
+    is ``handed_back`` may wait.
     """
     result: list[Content] = []
     waiting: dict[str, int] = {}  # where in the result the calls without an output stand
@@ -111,8 +112,41 @@ def complete_pairs(contents: Iterable[Content]) -> list[Content]:
             waiting[item["call_id"]] = len(result)
         result.append(item)
     for place in sorted([*unanswered, *waiting.values()], reverse=True):
-        result.insert(place + 1, tool_output(result[place]["call_id"], UNANSWERED))
+        if result[place].get("name") not in handed_back:
+            result.insert(place + 1, tool_output(result[place]["call_id"], UNANSWERED))
     return result
+
+
+def answering(history: Sequence[Content], given: Sequence[Content]) -> tuple[list[Content], list[Content]]:
+    """History and input of a turn, both complete: outputs in the input whose calls wait in the history are put there."""
+    answered = complete_pairs(_gathered([*history, *(item for item in given if is_output(item))]))
+    at_home = {id(item) for item in answered}
+    return answered, complete_pairs(_gathered(item for item in given if id(item) not in at_home))
+
+
+def _gathered(contents: Iterable[Content]) -> list[Content]:
+    """The same items, with outputs that came late moved up to the calls and outputs around their own call."""
+    result: list[Content] = []
+    calls: dict[str, Content] = {}
+    for item in contents:
+        if is_call(item):
+            calls[item["call_id"]] = item
+        elif is_output(item) and (call := calls.pop(item["call_id"], None)) is not None:
+            result.insert(_end_of_group(result, call), item)
+            continue
+        result.append(item)
+    return result
+
+
+def _end_of_group(contents: Sequence[Content], call: Content) -> int:
+    """Behind the calls and outputs that follow a call."""
+    end = len(contents)
+    for place in range(len(contents) - 1, -1, -1):
+        if not (is_call(contents[place]) or is_output(contents[place])):
+            end = place
+        elif contents[place] is call:
+            break
+    return end
 
 
 def window(contents: Sequence[Content], limit: int) -> list[Content]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from dragoman.domain.errors import Invalid
 from dragoman.domain.items import Content
+from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
 
 POSITIONS_PER_ATTEMPT = 2**20
@@ -53,6 +54,32 @@ def first_position(attempt: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """JSON of a certain form, in place of free text."""
+
+    schema: dict[str, Any]
+    name: str = "answer"
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoices:
+    """How the caller wants the models to be asked. What is ``None`` is left to the agent."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    max_output_tokens: int | None = None  # of each answer
+    reasoning_effort: str | None = None
+    reasoning_summary: str | None = None
+    verbosity: str | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: str | None = None  # auto, none, required, or the name of a tool; but for none, of the first answer
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a caller may choose about a run."""
 
@@ -64,6 +91,30 @@ class RunOptions:
     history_limit: int | None = None
     from_item: str | None = None  # where in the conversation to go on, if not at the head of its current branch
     metadata: dict[str, Any] = field(default_factory=dict)
+    instructions: str | None = None  # beside the agent's own
+    tools: tuple[DeclaredTool, ...] = ()
+    output: OutputFormat | None = None
+    choices: ModelChoices | None = None
+    hidden: bool = False  # a conversation that it begins is never listed
+    echo: dict[str, Any] = field(default_factory=dict)  # what a surface has to say again about the request
+
+    @property
+    def handed_back(self) -> frozenset[str]:
+        """The tools whose calls are not ours to answer."""
+        return frozenset(tool.name for tool in self.tools)
+
+
+def options_from(content: dict[str, Any]) -> RunOptions:
+    """Read what was written as JSON."""
+    output, choices = content.get("output"), content.get("choices")
+    return RunOptions(
+        **{
+            **content,
+            "tools": tuple(DeclaredTool(**tool) for tool in content.get("tools", ())),
+            "output": None if output is None else OutputFormat(**output),
+            "choices": None if choices is None else ModelChoices(**choices),
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)

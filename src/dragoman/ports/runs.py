@@ -77,6 +77,11 @@ class RunStore(Protocol):
         it was released. Ended runs raise ``RunEnded``."""
         ...
 
+    async def delete(self, principal: Principal, run_id: str) -> Run:
+        """Remove a run with its log, also one that is played: its player must stop. What it said stays in its conversation,
+        but for a hidden one, which goes with its last run. Returns what was removed; ``NotFound`` if there is nothing."""
+        ...
+
     async def remove_stateless(self, before: datetime, limit: int) -> int:
         """Remove at most ``limit`` runs without a conversation that ended before then, whoever's they are, with their logs.
         One stays for as long as an idempotency key leads to it. What was used stays in the ledger. Returns how many."""

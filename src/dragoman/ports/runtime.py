@@ -52,7 +52,8 @@ class Turn:
 
     run: Run
     principal: Principal
-    history: Sequence[Content]  # repaired and bounded; without the run's own input
+    history: Sequence[Content]  # repaired and bounded; with those outputs in the run's input that belong to calls in it
+    input: Sequence[Content]  # the rest of the run's input
     max_turns: int | None = None
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
@@ -76,7 +77,8 @@ class AgentRuntime(Protocol):
         that calls tools is durable before any of them starts, a tool's result before the model sees it. Failures are raised as
         ``DragomanError``; anything else counts as our own fault and is told to nobody. When cancelled it stops promptly and
         leaves no task behind; when ``turn.stop`` is requested it finishes the model answer and its tools, and returns
-        ``CANCELLED``.
+        ``CANCELLED``. An answer that calls one of ``run.options.tools`` is the last: what else it calls is done, and the
+        caller answers the rest with another run.
         """
         ...
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from dragoman.domain.conversations import Branch, Change, Comparison, Conversation, ConversationStatus, Search
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Item
+from dragoman.domain.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class SessionStore(Protocol):
     async def history(self, principal: Principal, item_id: str | None, limit: int) -> Sequence[Item]:
         """At most ``limit`` items of the path that ends with ``item_id``, oldest first, without those that are withheld.
         Its cost depends on ``limit`` only."""
+        ...
+
+    async def end_of(self, principal: Principal, run: Run) -> str | None:
+        """The last item that a run has added to its conversation."""
         ...
 
     async def create(self, conversation: Conversation) -> Conversation:

@@ -109,7 +109,7 @@ class Stage:
             context=named.pop("context", {}),
             trace=named.pop("trace", None),
         )
-        return Turn(run, LOCAL, named.pop("history", []), stop=named.pop("stop", StopSignal()), **named)
+        return Turn(run, LOCAL, named.pop("history", []), run.input, stop=named.pop("stop", StopSignal()), **named)
 
     def begin(self, agent, given, **named):
         """The run as a task, for tests that meddle with it. Look at ``recorder`` meanwhile."""

@@ -77,6 +77,15 @@ class MemoryRuns:
             return run
         return self._end_unplayed(run)
 
+    async def delete(self, principal: Principal, run_id: str) -> Run:
+        run = self.state.run(principal, run_id)
+        self.state.drop([run.id])
+        conversation = self.state.conversations.get(run.conversation_id or "")
+        empty = all(other.conversation_id != run.conversation_id for other in self.state.runs.values())
+        if conversation is not None and conversation.status == "hidden" and empty:
+            self.state.forget(conversation)
+        return run
+
     async def remove_stateless(self, before: datetime, limit: int) -> int:
         state, now = self.state, datetime.now(UTC)
         bound = {key.run_id for key in state.keys.values() if key.expires_at > now}
@@ -114,7 +123,7 @@ class MemoryRuns:
             state.keep(conversation)
         state.conversations[conversation.id] = replace(
             conversation,
-            status="active",
+            status="hidden" if conversation.status == "hidden" else "active",
             title=conversation.title or title_from(run.input),
             agent=conversation.agent or run.agent,
             updated_at=run.created_at,
@@ -174,4 +183,5 @@ def _begun_by(run: Run) -> Conversation:
         created_at=run.created_at,
         updated_at=run.created_at,
         last_message_at=run.created_at,
+        status="hidden" if run.options.hidden else "active",
     )

@@ -23,6 +23,7 @@ from dragoman.domain.errors import Invalid, NameTaken
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id
 from dragoman.domain.items import WITHHELD, Item
+from dragoman.domain.runs import Run
 from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
 
 
@@ -38,6 +39,13 @@ class MemorySessions:
             return ()
         shown = (item for item in self._path(conversation.id, item_id) if item.status not in WITHHELD)
         return _oldest_first(shown, limit)
+
+    async def end_of(self, principal: Principal, run: Run) -> str | None:
+        conversation = self.state.conversations.get(run.conversation_id or "")
+        if conversation is None or (conversation.tenant, conversation.owner) != (principal.tenant, principal.user):
+            return None
+        items = self.state.items[conversation.id].values()
+        return next((item.id for item in reversed(items) if item.run_id == run.id), None)
 
     async def create(self, conversation: Conversation) -> Conversation:
         if (conversation.tenant, conversation.owner, conversation.key) in self.state.names:
@@ -65,6 +73,7 @@ class MemorySessions:
             conversation
             for conversation in self.state.conversations.values()
             if (conversation.tenant, conversation.owner) == (principal.tenant, principal.user)
+            and conversation.status != "hidden"
             and status in (None, conversation.status)
             and agent in (None, conversation.agent)
             and (tag is None or tag in conversation.tags)
@@ -148,20 +157,7 @@ class MemorySessions:
         )
 
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
-        state, conversation = self.state, self.state.conversation(principal, name)
-        del state.conversations[conversation.id], state.branches[conversation.id], state.words[conversation.id]
-        state.titles.pop(conversation.id, None)
-        if conversation.key is not None:
-            del state.names[conversation.tenant, conversation.owner, conversation.key]
-        for item_id in state.items.pop(conversation.id):
-            del state.places[item_id]
-        gone = {run.id for run in state.runs.values() if run.conversation_id == conversation.id}
-        unfinished = sorted(gone & state.unfinished)
-        state.drop(gone)
-        for charged, charge in state.ledger.items():
-            if charge.conversation_id == conversation.id:
-                state.ledger[charged] = replace(charge, conversation_id=None)
-        return unfinished
+        return self.state.forget(self.state.conversation(principal, name))
 
     def _path(self, conversation_id: str, item_id: str | None) -> Iterator[Item]:
         """From an item up to the root."""

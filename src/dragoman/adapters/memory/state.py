@@ -145,6 +145,22 @@ class State:
         for key in [key for key, bound in self.keys.items() if bound.run_id in run_ids]:
             del self.keys[key]
 
+    def forget(self, conversation: Conversation) -> list[str]:
+        """Remove a conversation with everything in it. Returns the ids of the runs that were unfinished."""
+        del self.conversations[conversation.id], self.branches[conversation.id], self.words[conversation.id]
+        self.titles.pop(conversation.id, None)
+        if conversation.key is not None:
+            del self.names[conversation.tenant, conversation.owner, conversation.key]
+        for item_id in self.items.pop(conversation.id):
+            del self.places[item_id]
+        gone = {run.id for run in self.runs.values() if run.conversation_id == conversation.id}
+        unfinished = sorted(gone & self.unfinished)
+        self.drop(gone)
+        for charged, charge in self.ledger.items():
+            if charge.conversation_id == conversation.id:
+                self.ledger[charged] = replace(charge, conversation_id=None)
+        return unfinished
+
     def charge(self, run: Run, recorded: Sequence[Recorded]) -> None:
         """Enter the model calls that these events of a run tell of, unless they are there."""
         now = datetime.now(UTC)

@@ -8,7 +8,7 @@ import orjson
 
 from dragoman.domain.conversations import Branch, Conversation
 from dragoman.domain.items import Item
-from dragoman.domain.runs import Run, RunError, RunOptions, RunStatus
+from dragoman.domain.runs import Run, RunError, RunStatus, options_from
 from dragoman.domain.usage import usage_from
 
 # A field of these nouns has a column of its name; a query names them in this order.
@@ -70,7 +70,7 @@ def run_from(row: Row) -> Run:
         "input": tuple(orjson.loads(values["input"])),
         "created_at": moment(values["created_at"]),
         "status": RunStatus(values["status"]),
-        "options": RunOptions(**orjson.loads(values["options"])),
+        "options": options_from(orjson.loads(values["options"])),
         "context": orjson.loads(values["context"]),
         "usage": usage_from(orjson.loads(values["usage"])),
         "error": None if values["error"] is None else RunError(**orjson.loads(values["error"])),

@@ -36,7 +36,7 @@ WHERE tenant = :tenant AND owner = :owner AND route = :route AND key = :key
 ENTER = """
 INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, branch, last_seq,
   created_at, updated_at, last_message_at)
-VALUES (:id, :tenant, :owner, :key, :title, :agent, '[]', '{}', 'active', :branch, 0, :now, :now, :now)
+VALUES (:id, :tenant, :owner, :key, :title, :agent, '[]', '{}', :status, :branch, 0, :now, :now, :now)
 ON CONFLICT (tenant, owner, key)
 DO UPDATE SET status = 'active', updated_at = excluded.updated_at, last_message_at = excluded.last_message_at,
   title = CASE WHEN conversations.title = '' THEN excluded.title ELSE conversations.title END,
@@ -45,7 +45,8 @@ RETURNING id, key, branch
 """
 
 ENTER_BY_ID = """
-UPDATE conversations SET status = 'active', updated_at = :now, last_message_at = :now,
+UPDATE conversations SET updated_at = :now, last_message_at = :now,
+  status = CASE WHEN status = 'hidden' THEN status ELSE 'active' END,
   title = CASE WHEN title = '' THEN :title ELSE title END,
   agent = CASE WHEN agent = '' THEN :agent ELSE agent END
 WHERE id = :key AND tenant = :tenant AND owner = :owner
@@ -90,6 +91,10 @@ SELECT id FROM runs WHERE conversation_id IS NULL AND ended_at < :before
 ORDER BY ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
 """
 REMOVE = "DELETE FROM runs WHERE id = :id"
+REMOVE_HIDDEN = """
+DELETE FROM conversations WHERE id = :conversation_id AND status = 'hidden'
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE conversation_id = :conversation_id)
+"""
 
 # Said twice, because a key may be taken anew while this waits for its row.
 REMOVE_KEYS = """
@@ -133,6 +138,9 @@ class SqlRuns:
 
     async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
         return await self.engine.write(_cancel, principal, run_id, mode)
+
+    async def delete(self, principal: Principal, run_id: str) -> Run:
+        return await self.engine.write(_delete, principal, run_id)
 
     async def remove_stateless(self, before: datetime, limit: int) -> int:
         return await self.engine.write(_remove_stateless, before, limit)
@@ -191,6 +199,7 @@ def _enter(run: Run) -> Script[tuple[Run, bool]]:
             "title": title_from(run.input),
             "agent": run.agent,
             "branch": new_branch,
+            "status": "hidden" if run.options.hidden else "active",
             "now": micros(run.created_at),
         },
     )
@@ -235,6 +244,14 @@ def _cancel(principal: Principal, run_id: str, mode: CancelMode) -> Script[Run]:
         yield MARK, {"id": run.id, "mode": mode}
         return run
     return (yield from _end_unplayed(run))
+
+
+def _delete(principal: Principal, run_id: str) -> Script[Run]:
+    run = yield from _get(GET_LOCKED, principal, run_id)
+    yield REMOVE, {"id": run.id}
+    if run.conversation_id is not None:
+        yield REMOVE_HIDDEN, {"conversation_id": run.conversation_id}
+    return run
 
 
 def _end_unplayed(run: Run) -> Script[Run]:

@@ -33,6 +33,7 @@ from dragoman.domain.errors import Invalid, NameTaken, NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import WITHHELD, Item
+from dragoman.domain.runs import Run
 from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
 
 SELECT = f"SELECT {CONVERSATION} FROM conversations JOIN branches ON branches.id = conversations.branch"  # noqa: S608
@@ -65,7 +66,7 @@ WHERE id = :conversation_id
 LIST = f"""
 {SELECT}
 WHERE tenant = :tenant AND owner = :owner AND (last_message_at, conversations.id) < (:at, :id)
-  AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+  AND status <> 'hidden' AND (CAST(:status AS TEXT) IS NULL OR status = :status)
   AND (CAST(:agent AS TEXT) IS NULL OR agent = :agent)
   AND (CAST(:tag AS TEXT) IS NULL OR replace(tags, :tag, '') <> tags)
 """
@@ -96,6 +97,11 @@ PAGE = PATH.format(counted="1", left_out="''")
 _WITHHELD = ", ".join(f"'{status}'" for status in sorted(WITHHELD))
 HISTORY = PATH.format(counted=f"CASE WHEN items.status IN ({_WITHHELD}) THEN 0 ELSE 1 END", left_out=_WITHHELD)
 PARENT = "SELECT parent FROM items WHERE id = :item_id AND conversation_id = :conversation_id"
+END_OF = """
+SELECT items.id FROM items JOIN conversations ON conversations.id = items.conversation_id
+WHERE items.conversation_id = :conversation_id AND items.run_id = :run_id AND tenant = :tenant AND owner = :owner
+ORDER BY seq DESC LIMIT 1
+"""
 NOTHING = ""  # no item has this id
 
 # With these locks whoever ends a run meanwhile comes before or after, never between; and runs before their conversation,
@@ -117,6 +123,9 @@ class SqlSessions:
         if item_id is None or limit <= 0:
             return ()
         return await self.engine.read(_path, HISTORY, principal, item_id, limit)
+
+    async def end_of(self, principal: Principal, run: Run) -> str | None:
+        return await self.engine.read(_end_of, principal, run)
 
     async def create(self, conversation: Conversation) -> Conversation:
         return await self.engine.write(_create, conversation)
@@ -253,6 +262,19 @@ def _delete(principal: Principal, name: str) -> Script[Sequence[str]]:
 
 
 # Items ---------------------------------------------------------------------------------------------------------------
+
+
+def _end_of(principal: Principal, run: Run) -> Script[str | None]:
+    rows = yield (
+        END_OF,
+        {
+            "run_id": run.id,
+            "conversation_id": run.conversation_id,
+            "tenant": principal.tenant,
+            "owner": principal.user,
+        },
+    )
+    return rows[0][0] if rows else None
 
 
 def _path(sql: str, principal: Principal, item_id: str, limit: int, until: str = NOTHING) -> Script[Sequence[Item]]:

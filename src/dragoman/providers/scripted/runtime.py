@@ -11,7 +11,7 @@ from typing import Any
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.errors import MaxTurnsExceeded, ReplayDiverged, ToolFailed
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
-from dragoman.domain.items import Content, assistant_message, text_of, tool_call, tool_output
+from dragoman.domain.items import Content, assistant_message, is_output, text_of, tool_call, tool_output
 from dragoman.domain.runs import RunStatus
 from dragoman.domain.tools import ToolError
 from dragoman.domain.usage import Usage
@@ -36,6 +36,8 @@ class ScriptedRuntime:
         performance = _Performance(self, turn, recorder)
         for step in self._steps(turn):
             await performance.step(step)
+            if performance.handed_back:
+                break
             if turn.stop.requested:
                 return Outcome(performance.last_said, RunStatus.CANCELLED, turns=performance.turns)
         return Outcome(performance.last_said, response_id=f"resp_{turn.run.id}", turns=performance.turns)
@@ -43,7 +45,7 @@ class ScriptedRuntime:
     def _steps(self, turn: Turn) -> list[Step]:
         script = self.scripts.get(turn.run.agent)
         if script is None:
-            return commands(text_of([*turn.history, *turn.run.input][-1]))
+            return commands(_last_words([*turn.history, *turn.input][-1]))
         return list(script(turn) if callable(script) else script)
 
 
@@ -52,13 +54,14 @@ class _Performance:
 
     def __init__(self, runtime: ScriptedRuntime, turn: Turn, recorder: Recorder) -> None:
         self.turns = 0
+        self.handed_back = False  # a call waits for the caller
         self.last_said: str | None = None
         self._runtime = runtime
         self._turn = turn
         self._recorder = recorder
         self._agent = turn.run.agent
         self._calls = 0
-        self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.run.input))
+        self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.input))
 
     async def step(self, step: Step) -> None:
         match step:
@@ -98,8 +101,10 @@ class _Performance:
                 self._recorder.show(Delta("arguments", arguments, output=output, call_id=call_id, tool=one.tool))
             items.append(("tool_called", tool_call(call_id, one.tool, arguments)))
         await self._answer(items)
+        ours = [pair for pair in calls if pair[1].tool not in self._turn.run.options.handed_back]
+        self.handed_back = len(ours) < len(calls)
         async with asyncio.TaskGroup() as group:
-            for call_id, one in calls:
+            for call_id, one in ours:
                 group.create_task(self._run_tool(call_id, one))
 
     async def _run_tool(self, call_id: str, one: Call) -> None:
@@ -174,6 +179,10 @@ class _Performance:
     def _next_call_id(self) -> str:
         self._calls += 1
         return f"call_{self._turn.run.id.removeprefix('run_')}_{self._calls}"
+
+
+def _last_words(item: Content) -> str:
+    return f"It is {item['output']}" if is_output(item) else text_of(item)
 
 
 def _words(text: str) -> int:

@@ -12,6 +12,7 @@ import orjson
 from agents import Agent, Handoff, Model
 
 from dragoman.domain.errors import ModelBroken, ModelRefused
+from dragoman.domain.items import is_output
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runtime import Turn
 from dragoman.providers.openai.agents.models.payload import parsed
@@ -45,6 +46,8 @@ class EndpointConversations:
             run.conversation_id is not None
             and run.attempt == 0
             and run.options.history_limit is None
+            and not run.options.tools  # their calls may stay without an output
+            and not any(is_output(item) for item in run.input)
             and all(self._suits(reached, run.options.model) for reached in _reachable(agent))
         )
 

@@ -50,6 +50,8 @@ class Play:
     calls: dict[str, Call] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)  # ids of calls whose output reports a failure
     working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight
+    handed_back: bool = False  # a call waits for the caller, so this is the last turn
+    said: str = ""  # in that turn
     spoken: set[str] = field(default_factory=set)  # the endpoints that have answered in it
     over: bool = False  # nothing more is written: what is still at work has been cancelled
     diverged: bool = False  # the journal does not fit these agents
@@ -91,6 +93,10 @@ class Play:
         """Whether any model has."""
         return bool(self._ordinals)
 
+    def first_on(self, path: str) -> bool:
+        """Whether no model has answered on this path."""
+        return path not in self._ordinals
+
     def next_ordinal(self, path: str) -> int:
         ordinal = self._ordinals.get(path, 0)
         self._ordinals[path] = ordinal + 1
@@ -112,8 +118,15 @@ class Play:
         self.call_ids.add(claimed)
         return claimed
 
+    def is_handed_back(self, name: str, path: str) -> bool:
+        """Whether a call of this tool is the caller's to answer."""
+        return not path and name in self.turn.run.options.handed_back
+
     def expect_output(self, done: ItemDone) -> None:
         """A call that has no output yet."""
+        if self.is_handed_back(done.item.get("name", ""), done.path):
+            self.handed_back = True
+            return
         output: ItemName = "handoff_occurred" if done.name == "handoff_requested" else "tool_output"
         self.calls[done.item["call_id"]] = Call(output, done.agent, done.path)
 

@@ -12,6 +12,7 @@ from typing import Any
 from agents import (
     AgentsException,
     HandoffOutputItem,
+    MaxTurnsExceeded,
     ModelRefusalError,
     RunConfig,
     RunItem,
@@ -28,7 +29,7 @@ from dragoman.providers.openai.agents.conversations import EndpointConversations
 from dragoman.providers.openai.agents.current import Play, known_call_ids, playing
 from dragoman.providers.openai.agents.graph import Graph
 from dragoman.providers.openai.agents.hooks import PlayHooks
-from dragoman.providers.openai.agents.models.journal import AnswerTruncated, Stopped
+from dragoman.providers.openai.agents.models.journal import AnswerTruncated, HandedBack, Stopped
 from dragoman.providers.openai.errors import run_failure
 
 SETTLE = 5.0
@@ -79,7 +80,7 @@ class OpenAIRuntime:
             running = asyncio.create_task(
                 self._runner.run(
                     self.graph[turn.run.agent],
-                    translate.model_input(history, turn.run.input),
+                    translate.model_input(history, turn.input),
                     context=Context(turn),
                     max_turns=turn.max_turns or self.max_turns.get(turn.run.agent, DEFAULT_MAX_TURNS),
                     hooks=play.hooks,
@@ -94,6 +95,8 @@ class OpenAIRuntime:
             return Outcome(None, RunStatus.CANCELLED)
         except AnswerTruncated as answer:
             return Outcome(answer.text, RunStatus.INCOMPLETE, answer.response_id)
+        except HandedBack as answer:
+            return Outcome(answer.text or None, RunStatus.COMPLETED, answer.response_id)
         except ModelRefusalError as refused:  # an answer, too
             return Outcome(refused.refusal)
         except Exception as error:
@@ -101,6 +104,8 @@ class OpenAIRuntime:
                 raise ReplayDiverged from error
             if isinstance(error, AgentsException) and error.run_data is not None:
                 await _record_rest(error.run_data.new_items, play)
+            if play.handed_back and isinstance(error, MaxTurnsExceeded):
+                return Outcome(play.said or None)
             if failure := run_failure(error):
                 raise failure from error
             raise
@@ -122,7 +127,7 @@ class OpenAIRuntime:
             model_for=self.graph.models.find,
             key_of=self.graph.key_of,
             speaking=turn.run.agent,
-            call_ids=known_call_ids(turn.history),
+            call_ids=known_call_ids((*turn.history, *turn.input)),
         )
 
 

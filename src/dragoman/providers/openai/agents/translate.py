@@ -98,8 +98,8 @@ def usage(reported: ResponseUsage | None, model: str) -> Usage:
 
 def model_input(history: Sequence[Content], given: Sequence[Content]) -> list[TResponseInputItem]:
     """What the first model call of a run sees: earlier turns without their reasoning, then the run's own input."""
-    earlier = (content for content in history if kind_of(content) != "reasoning")
-    return [item for content in (*earlier, *given) if (item := _input_item(content))]
+    spoken = (content for content in (*history, *given) if kind_of(content) != "reasoning")
+    return [item for content in spoken if (item := _input_item(content))]
 
 
 def _input_item(content: Content) -> TResponseInputItem | None:

@@ -22,6 +22,7 @@ from dragoman.domain.usage import Try
 from dragoman.providers.openai.agents import translate
 from dragoman.providers.openai.agents.current import Play, current_path, current_play
 from dragoman.providers.openai.agents.models import output
+from dragoman.providers.openai.agents.models.additions import with_additions
 from dragoman.providers.openai.agents.models.direct import Request, sdk_usage
 from dragoman.providers.openai.agents.models.routing import Routed, RoutedModel, Witness
 
@@ -40,6 +41,15 @@ class AnswerTruncated(Exception):
 
 class Stopped(Exception):
     """Somebody asked the run to stop after its turn, and the turn is over."""
+
+
+class HandedBack(Exception):
+    """The answer calls functions of the caller's, and nothing is left to be done here: the run ends."""
+
+    def __init__(self, text: str, response_id: str | None) -> None:
+        self.text = text
+        self.response_id = response_id
+        super().__init__("handed back")
 
 
 class JournalModel(Model):
@@ -70,10 +80,15 @@ class JournalModel(Model):
             play.diverge()
         if isinstance(request.input, list):
             await play.record_outputs(request.input)
+        path = current_path()
+        if not path:
+            if play.handed_back:  # what else was called has been done
+                raise HandedBack(play.said, None)
+            request = with_additions(request, play.turn.run.options, first=play.first_on(path))
         agent = self._agent or play.speaking
-        if earlier := play.journalled(current_path()):
+        if earlier := play.journalled(path):
             return replayed(play, earlier, agent, request)
-        if play.turn.stop.requested and not current_path():
+        if play.turn.stop.requested and not path:
             raise Stopped
         answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs))
         if trace := play.turn.run.trace:
@@ -102,7 +117,21 @@ def replayed(play: Play, earlier: JournalledAnswer, agent: str, request: Request
             if play.turn.journal.output(call_id) is None:
                 play.expect_output(done)
     said = [output.item({"id": FAKE_RESPONSES_ID, **done.item}) for done in earlier.items]
+    said = ours(play, said, closed.path, "".join(text_of(done.item) for done in earlier.items), closed.response_id)
     return output.response(said, output.usage(0, 0), id=closed.response_id)
+
+
+def ours(
+    play: Play, said: list[TResponseOutputItem], path: str, text: str, response_id: str | None
+) -> list[TResponseOutputItem]:
+    """What of a recorded answer the Runner has to see to. If only the caller can go on, the run ends."""
+    if path or not play.handed_back:
+        return said
+    play.said = text
+    left = [item for item in said if not (item.type == "function_call" and play.is_handed_back(item.name, path))]
+    if all(item.type in _THINKS_OR_SPEAKS for item in left):
+        raise HandedBack(text, response_id)
+    return left
 
 
 def _still_fits(done: ItemDone, play: Play, request: Request) -> bool:
@@ -151,6 +180,7 @@ class Answer:
             raise AnswerTruncated("".join(map(text_of, contents)), translate.response_id(response.id))
         if any(item.type not in _THINKS_OR_SPEAKS for item in said):
             await durable
+        said = ours(self.play, said, self.path, "".join(map(text_of, contents)), translate.response_id(response.id))
         return response.model_copy(update={"output": said})
 
     def _record(
