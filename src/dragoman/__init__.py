@@ -6,11 +6,13 @@ Importing this package is cheap and has no side effects; what needs the web fram
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["AgentSpec", "create_agent_router", "create_app"]
+__all__ = ["AgentSpec", "ToolContext", "ToolError", "create_agent_router", "create_app", "tool"]
 
 if TYPE_CHECKING:
     from dragoman.asgi import create_agent_router, create_app
     from dragoman.domain.agents import AgentSpec
+    from dragoman.domain.tools import ToolContext, ToolError
+    from dragoman.tools import tool
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from dragoman.domain.agents import AgentSpec
 
         return AgentSpec
+    if name in ("tool", "ToolContext", "ToolError"):
+        import dragoman.tools
+
+        return getattr(dragoman.tools, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

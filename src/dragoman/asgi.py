@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from dragoman.application.runs import StartRun
 from dragoman.application.services import Services
-from dragoman.bootstrap import Application, build, key_of, load_agents
+from dragoman.bootstrap import Application, build, find, key_of
 from dragoman.domain.identity import LOCAL, Principal
 from dragoman.domain.items import Content
 from dragoman.domain.runs import Run, RunOptions
@@ -156,7 +156,8 @@ def create_app(
 ) -> Dragoman:
     """A server for these agents (SDK agents, ``AgentSpec``s, or a mapping of keys to either).
 
-    ``settings`` come from the environment unless given; ``overrides`` replace parts, as in ``bootstrap.build``.
+    ``settings`` come from the environment unless given; ``overrides`` add ``tools`` or replace parts, as in
+    ``bootstrap.build``.
     """
     return Dragoman(build(settings or Settings.load(), agents=agents, **overrides))
 
@@ -203,7 +204,8 @@ def _app_from_environment() -> Dragoman:
 
     settings = Settings.load()
     logs.configure(settings.log_level, settings.log_format)
-    return create_app(load_agents(settings.agents), settings=settings)
+    found = find(settings.agents)
+    return create_app(found.agents, tools=found.tools, settings=settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -28,11 +28,13 @@ from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Job, Scheduler
 from dragoman.application.services import Check, Services
+from dragoman.application.tools import ToolLimits, Tools, Workbench
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key, key_from
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
+from dragoman.domain.tools import Tool
 from dragoman.endpoints import read_models
 from dragoman.ports.audit import AuditLog
 from dragoman.ports.clock import Clock
@@ -49,6 +51,7 @@ from dragoman.ports.tools import ToolRegistry
 from dragoman.ports.usage import UsageLedger
 from dragoman.providers.registry import ProviderRegistry
 from dragoman.settings import Settings, WrongSettings
+from dragoman.tools import BUILTIN as BUILTIN_TOOLS
 from dragoman.tools import BuiltinTools
 
 if TYPE_CHECKING:
@@ -156,20 +159,22 @@ def build(
     store: Store | None = None,
     providers: Mapping[str, Provider] | None = None,
     choose_provider: ChooseProvider | None = None,
-    tools: ToolRegistry | None = None,
+    tools: ToolRegistry | Iterable[Tool] = (),
     authenticator: Authenticator | None = None,
     clock: Clock | None = None,
     signals: Signals | None = None,
 ) -> Application:
-    """``agents`` are SDK agents or ``AgentSpec``s; every other argument replaces the part that settings would choose."""
+    """``agents`` are SDK agents or ``AgentSpec``s, ``tools`` more tools than those that are built in, or a registry in their
+    place; every other argument replaces the part that settings would choose."""
     clock = clock or SystemClock()
-    tools = tools or BuiltinTools()
+    registered = BuiltinTools().plus(tools) if isinstance(tools, Iterable) else tools
+    bench = Workbench(ToolLimits(settings.tool_timeout, settings.tool_output_limit))
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
-        providers = build_providers(settings, agents, tools, kept_there)
+        providers = build_providers(settings, agents, registered, bench, kept_there)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
     log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
     player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
@@ -195,6 +200,7 @@ def build(
         conversations=conversations,
         coaches=Coaches(runs, conversations),
         catalog=catalog,
+        tools=Tools(registered, catalog, bench.limits),
         authenticator=authenticator or build_authenticator(settings, store.keys, clock),
         queue=store.queue,
         log=log,
@@ -305,14 +311,15 @@ def build_providers(
     settings: Settings,
     agents: Iterable[Any] | Mapping[str, Any],
     tools: ToolRegistry,
+    bench: Workbench,
     conversations: ProviderConversations | None = None,
 ) -> dict[str, Provider]:
     """The enabled providers, each with the agents it can play. With ``conversations``, a model's endpoint keeps some, too."""
     ours = (*(BUILTIN if settings.builtin_agents else ()), *((plain,) if settings.plain_models else ()))
     keyed = keyed_agents(ours, agents)
     builders: dict[str, Callable[[], Provider]] = {
-        "openai": lambda: _openai(settings, keyed, tools, conversations),
-        "scripted": lambda: _scripted(keyed, tools),
+        "openai": lambda: _openai(settings, keyed, tools, bench, conversations),
+        "scripted": lambda: _scripted(keyed, tools, bench),
     }
     providers: dict[str, Provider] = {}
     for name in settings.providers:
@@ -323,7 +330,11 @@ def build_providers(
 
 
 def _openai(
-    settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry, conversations: ProviderConversations | None
+    settings: Settings,
+    agents: Mapping[str, Any],
+    tools: ToolRegistry,
+    bench: Workbench,
+    conversations: ProviderConversations | None,
 ) -> Provider:
     from dragoman.providers.openai import DemoSettings, build_openai_provider
 
@@ -340,13 +351,14 @@ def _openai(
         idle_timeout=settings.model_timeout,
         max_retries=settings.model_retries,
         conversations=conversations,
+        bench=bench,
     )
 
 
-def _scripted(agents: Mapping[str, Any], tools: ToolRegistry) -> Provider:
+def _scripted(agents: Mapping[str, Any], tools: ToolRegistry, bench: Workbench) -> Provider:
     from dragoman.providers.scripted import build_scripted_provider
 
-    return build_scripted_provider([a for a in agents.values() if isinstance(a, AgentSpec)], tools=tools)
+    return build_scripted_provider([a for a in agents.values() if isinstance(a, AgentSpec)], tools=tools, bench=bench)
 
 
 # Agents --------------------------------------------------------------------------------------------------------------
@@ -366,16 +378,27 @@ def key_of(agent: Any) -> str:
     return agent.key if isinstance(agent, AgentSpec) else key_from(agent.name)
 
 
-def load_agents(sources: Iterable[str]) -> list[Any]:
-    """Every agent found at the top level of Python files or modules: ``my_agents.py``, ``package.module``."""
-    found: dict[int, Any] = {}
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Python files bring to a server."""
+
+    agents: list[Any]
+    tools: list[Tool]
+
+
+def find(sources: Iterable[str]) -> Found:
+    """Every agent and every tool at the top level of Python files or modules: ``my_agents.py``, ``package.module``."""
+    agents: dict[int, Any] = {}
+    tools: dict[int, Tool] = {}
     for source in sources:
-        module = _load_module(source)
-        agents = [value for value in vars(module).values() if is_agent(value)]
-        if not agents:
+        values = list(vars(_load_module(source)).values())
+        agents_here = {id(value): value for value in values if is_agent(value)}
+        tools_here = {id(value): value for value in values if isinstance(value, Tool)}
+        if not agents_here and not tools_here:
             raise WrongSettings(f"{source}: there is no Agent at its top level.")
-        found.update((id(agent), agent) for agent in agents)
-    return list(found.values())
+        agents |= agents_here
+        tools |= {key: tool for key, tool in tools_here.items() if tool not in BUILTIN_TOOLS}
+    return Found(list(agents.values()), list(tools.values()))
 
 
 def is_agent(value: Any) -> bool:

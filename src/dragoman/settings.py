@@ -233,6 +233,18 @@ class Settings(BaseSettings):
     show_instructions: bool = _setting(
         False, "DRAGOMAN_SHOW_INSTRUCTIONS", about="Whether /info tells an agent's instructions.", example="true"
     )
+    tool_timeout: float = _setting(
+        120.0,
+        "DRAGOMAN_TOOL_TIMEOUT",
+        about="Seconds that a call of a tool may take, unless the tool says; not for tools of the SDK.",
+        example="120",
+    )
+    tool_output_limit: int = _setting(
+        100_000,
+        "DRAGOMAN_TOOL_OUTPUT_LIMIT",
+        about="How many characters of a tool's result are kept; the rest is cut, with a note for the model.",
+        example="100000",
+    )
     max_runs: int = _setting(
         200,
         "DRAGOMAN_MAX_RUNS",
@@ -338,14 +350,14 @@ class Settings(BaseSettings):
             raise ValueError("a port is a number from 0 to 65535")
         return value
 
-    @field_validator("workers", "max_runs", "body_limit", "history_limit", "db_pool_size")
+    @field_validator("workers", "max_runs", "body_limit", "history_limit", "db_pool_size", "tool_output_limit")
     @classmethod
     def _positive(cls, value: int) -> int:
         if value < 1:
             raise ValueError("it must be at least 1")
         return value
 
-    @field_validator("model_timeout", "flush_interval", "cleanup_interval")
+    @field_validator("model_timeout", "flush_interval", "cleanup_interval", "tool_timeout")
     @classmethod
     def _some_time(cls, value: float) -> float:
         if value <= 0:

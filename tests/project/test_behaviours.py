@@ -9,7 +9,7 @@ CITED = re.compile(r"^- `(?P<file>[\w/]+\.py)(?:::(?P<test>\w+))?`$", re.MULTILI
 
 
 def test_every_promise_has_tests_that_exist() -> None:
-    assert [promise.split(".")[0] for promise in PROMISES] == [str(n) for n in range(1, 11)]
+    assert [promise.split(".")[0] for promise in PROMISES] == [str(n + 1) for n in range(len(PROMISES))]
     for promise in PROMISES:
         cited = list(CITED.finditer(promise))
         assert len(cited) == promise.count("\n- "), f"{promise.splitlines()[0]}: a line names no test"

@@ -6,7 +6,7 @@ import importlib.resources
 import pytest
 
 PUBLIC = {
-    "dragoman": ["AgentSpec", "create_agent_router", "create_app"],
+    "dragoman": ["AgentSpec", "ToolContext", "ToolError", "create_agent_router", "create_app", "tool"],
     "dragoman.testing": [
         "AgentSpec",
         "Script",
@@ -24,7 +24,7 @@ PUBLIC = {
     "dragoman.adapters.memory": ["MemoryStore"],
     "dragoman.adapters.sql": ["Engine", "SqlStore", "SqliteEngine"],
     "dragoman.providers.openai": ["OPENAI_BASE_URL", "DemoSettings", "ModelEndpoint", "build_openai_provider"],
-    "dragoman.tools": ["BUILTIN", "BuiltinTools", "calculate", "current_time"],
+    "dragoman.tools": ["BUILTIN", "BuiltinTools", "ToolContext", "ToolError", "calculate", "current_time", "tool"],
 }
 
 

@@ -63,9 +63,12 @@ async def house(scripts=None, *, options=None, silence=10.0, client=None, store=
     overrides = {name: given.pop(name) for name in ("authenticator", "providers") if name in given}
     scripts = scripts or {}
     specs = [AgentSpec(key, key.title(), "Be kind.", "A test agent.") for key in {"chat": None, **scripts}]
-    provider = build_scripted_provider(specs, scripts=scripts, tools=tools or BuiltinTools())
+    registry = BuiltinTools().plus(tools or []) if isinstance(tools or [], list) else tools
+    provider = build_scripted_provider(specs, scripts=scripts, tools=registry)
     overrides.setdefault("providers", {provider.name: provider})
-    application = build(Settings.of(shutdown_grace=5.0, **given), store=store or MemoryStore(), **overrides)
+    application = build(
+        Settings.of(shutdown_grace=5.0, **given), store=store or MemoryStore(), tools=registry, **overrides
+    )
     app = create_http_app(
         application.services,
         options=options or HttpOptions(),

@@ -74,7 +74,7 @@ async def test_an_unknown_zone_is_refused_with_a_sentence(zone):
 
 def test_tools_are_found_by_name_and_listed_in_order():
     tools = BuiltinTools()
-    assert tools.get("calculate").call is calculate
+    assert tools.get("calculate") is calculate
     assert [tool.name for tool in tools.visible_to(LOCAL)] == ["calculate", "current_time"]
     with pytest.raises(NotFound):
         tools.get("launch_rocket")

@@ -12,6 +12,7 @@ from dragoman.application.keys import Keys
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Scheduler
+from dragoman.application.tools import Tools
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
 from dragoman.domain.endpoints import EndpointStats
@@ -29,6 +30,7 @@ class Services:
     conversations: Conversations
     coaches: Coaches
     catalog: Catalog
+    tools: Tools
     authenticator: Authenticator
     queue: RunQueue
     log: LiveLog

@@ -74,10 +74,11 @@ def _run(settings: "Settings", options: dict[str, Any]) -> None:
     import uvicorn
 
     from dragoman.asgi import create_app
-    from dragoman.bootstrap import load_agents
+    from dragoman.bootstrap import find
     from dragoman.domain.identity import LOCAL
 
-    app = create_app(load_agents(settings.agents), settings=settings)
+    found = find(settings.agents)
+    app = create_app(found.agents, tools=found.tools, settings=settings)
     config = uvicorn.Config(app, **options)
 
     async def start_and_serve() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.domain.errors import Invalid
+from dragoman.domain.tools import ApprovalNeed
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -30,6 +31,8 @@ class AgentSpec:
 class ToolCard:
     name: str
     description: str = ""
+    parameters: dict[str, Any] | None = None  # JSON schema of the arguments; None: its provider knows none
+    needs_approval: ApprovalNeed = "never"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ run = await app.run("chat", "What is 6*7?", user="sarah")
 assert run.final_output == "It is 42."
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dragoman.domain.agents import AgentSpec
+from dragoman.domain.tools import Tool
 from dragoman.providers.scripted import ScriptedProvider, build_scripted_provider
 from dragoman.providers.scripted.script import Script, Step, call, fail, hand_off, say, stall, together
 
@@ -33,8 +34,11 @@ __all__ = [
 ]
 
 
-def app_with(scripts: Mapping[str, Script], *, agents: Sequence[AgentSpec] = (), **overrides: Any) -> "Dragoman":
-    """The real application over memory, with scripted agents: those of ``scripts`` and of ``agents``."""
+def app_with(
+    scripts: Mapping[str, Script], *, agents: Sequence[AgentSpec] = (), tools: Iterable[Tool] = (), **overrides: Any
+) -> "Dragoman":
+    """The real application over memory, with scripted agents: those of ``scripts`` and of ``agents``; ``tools`` are there
+    besides those that are built in."""
     from dragoman.adapters.memory import MemoryStore
     from dragoman.asgi import create_app
     from dragoman.settings import Settings
@@ -42,6 +46,7 @@ def app_with(scripts: Mapping[str, Script], *, agents: Sequence[AgentSpec] = (),
 
     given = {spec.key for spec in agents}
     specs = [*agents, *(AgentSpec(key, key.title(), "") for key in scripts if key not in given)]
-    provider = build_scripted_provider(specs, scripts=scripts, tools=BuiltinTools())
+    registry = BuiltinTools().plus(tools)
+    provider = build_scripted_provider(specs, scripts=scripts, tools=registry)
     overrides.setdefault("store", MemoryStore())
-    return create_app(settings=Settings.of(), providers={provider.name: provider}, **overrides)
+    return create_app(settings=Settings.of(), providers={provider.name: provider}, tools=registry, **overrides)

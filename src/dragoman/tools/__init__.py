@@ -1,7 +1,9 @@
-"""Built-in tools: plain async functions, and the registry that describes them."""
+"""``@tool``, which makes a tool of a function; the built-in tools, and the registry that holds them."""
 
+from dragoman.domain.tools import ToolContext, ToolError
 from dragoman.tools.arithmetic import calculate
 from dragoman.tools.clock import current_time
+from dragoman.tools.decorator import tool
 from dragoman.tools.registry import BUILTIN, BuiltinTools
 
-__all__ = ["BUILTIN", "BuiltinTools", "calculate", "current_time"]
+__all__ = ["BUILTIN", "BuiltinTools", "ToolContext", "ToolError", "calculate", "current_time", "tool"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dragoman.domain.tools import ToolError
+from dragoman.tools.decorator import tool
 
 Number = int | float
 
@@ -51,8 +52,13 @@ _SPELLINGS = str.maketrans(
 )
 
 
+@tool
 async def calculate(expression: str) -> str:
-    """The value of an arithmetic expression such as ``(2 + 3) * sqrt(16)``."""
+    """Compute an arithmetic expression exactly. Use it instead of computing in your head.
+
+    Args:
+        expression: For example: (2 + 3) * sqrt(16) or 2**10 / 3
+    """
     if len(expression) > MAX_LENGTH:
         raise ToolError(f"The expression is too long; at most {MAX_LENGTH} characters are accepted.")
     try:

@@ -4,10 +4,16 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from dragoman.domain.tools import ToolError
+from dragoman.tools.decorator import tool
 
 
+@tool
 async def current_time(timezone: str = "UTC") -> str:
-    """Date, time and weekday in a time zone of the IANA database, such as ``Europe/Berlin``."""
+    """Tell the current date, time and weekday in a time zone.
+
+    Args:
+        timezone: IANA name such as Europe/Berlin; UTC if left out
+    """
     try:
         zone = ZoneInfo(timezone)
     except (LookupError, ValueError, OSError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents import Agent, Model, ModelProvider, RunConfig, set_trace_processors
 
+from dragoman.application.tools import Workbench
 from dragoman.domain.agents import AgentCard, AgentSpec
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.errors import ModelRefused
@@ -84,12 +85,13 @@ def build_openai_provider(
     idle_timeout: float = 120.0,
     max_retries: int = 2,
     conversations: ProviderConversations | None = None,
+    bench: Workbench | None = None,
 ) -> Provider:
     """Plays ``agents`` with the models of ``endpoint`` and ``others``, else with the demo model.
 
     ``model`` is for agents that name none, ``fallbacks`` are asked when it, or whichever an agent names, gives no answer;
     ``endpoint:model`` is a model of that endpoint. A model that is silent for ``idle_timeout`` seconds counts as unavailable.
-    With ``conversations`` the endpoint, which speaks Responses, keeps conversations too, and is only sent what is new.
+    Tools are used at ``bench``, within its limits. With ``conversations`` the endpoint, which speaks Responses, keeps conversations too, and is only sent what is new.
     """
     named: ModelProvider = DemoModels(demo) if demo is not None else NoModels()
     endpoints = [endpoint, *others] if endpoint is not None else []
@@ -113,6 +115,7 @@ def build_openai_provider(
             return found is not None and found[0] is there
 
         kept_there = EndpointConversations(conversations, Wire(there, there.limits or limits), has)
-    provider = OpenAIProvider(OpenAIRuntime(Graph(models), config, conversations=kept_there), models, tools)
+    graph = Graph(models, bench or Workbench())
+    provider = OpenAIProvider(OpenAIRuntime(graph, config, conversations=kept_there), models, tools)
     provider.add(agents)
     return provider

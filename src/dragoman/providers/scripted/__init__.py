@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dragoman.application.tools import Workbench, card_of
 from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard
 from dragoman.ports.realtime import RealtimeChannelFactory
 from dragoman.ports.tools import ToolRegistry
@@ -24,6 +25,7 @@ class ScriptedProvider:
     def add(self, agents: Mapping[str, AgentSpec]) -> None:
         for key, spec in agents.items():
             self.agents[key] = _card(key, spec, self.runtime.tools)
+            self.runtime.max_turns[key] = spec.max_turns
 
     async def start(self) -> None:
         pass
@@ -38,9 +40,11 @@ def build_scripted_provider(
     scripts: Mapping[str, Script] | None = None,
     tools: ToolRegistry | None = None,
     seconds_per_piece: float = 0.0,
+    bench: Workbench | None = None,
 ) -> ScriptedProvider:
     cards: dict[str, AgentCard] = {}
-    provider = ScriptedProvider(cards, ScriptedRuntime(cards, scripts or {}, tools, seconds_per_piece))
+    runtime = ScriptedRuntime(cards, scripts or {}, tools, bench or Workbench(), seconds_per_piece)
+    provider = ScriptedProvider(cards, runtime)
     provider.add({spec.key: spec for spec in agents})
     return provider
 
@@ -53,7 +57,7 @@ def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
         description=spec.description,
         model=MODEL,
         instructions=spec.instructions,
-        tools=tuple(ToolCard(name, tools.get(name).description if tools else "") for name in spec.tools),
+        tools=tuple(card_of(tools.get(name)) if tools else ToolCard(name) for name in spec.tools),
         handoffs=spec.handoffs,
         capabilities={"streaming": True},
     )

@@ -2,24 +2,23 @@
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dragoman.application.tools import Call as ToolCall
+from dragoman.application.tools import Result, Workbench
 from dragoman.domain.agents import AgentCard
-from dragoman.domain.errors import MaxTurnsExceeded, ReplayDiverged, ToolFailed
+from dragoman.domain.errors import MaxTurnsExceeded, NotFound, ReplayDiverged
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
 from dragoman.domain.items import Content, assistant_message, is_output, text_of, tool_call, tool_output
 from dragoman.domain.runs import RunStatus
-from dragoman.domain.tools import ToolError
+from dragoman.domain.tools import Tool
 from dragoman.domain.usage import Usage
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from dragoman.ports.tools import ToolRegistry
 from dragoman.providers.scripted.script import Call, Calls, Fail, HandOff, Say, Script, Stall, Step, commands
-
-logger = logging.getLogger(__name__)
 
 MODEL = "scripted"
 MAX_TURNS = 10
@@ -30,7 +29,9 @@ class ScriptedRuntime:
     agents: Mapping[str, AgentCard]
     scripts: Mapping[str, Script]
     tools: ToolRegistry | None
+    bench: Workbench
     seconds_per_piece: float = 0.0
+    max_turns: dict[str, int] = field(default_factory=dict)  # by agent
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
         performance = _Performance(self, turn, recorder)
@@ -111,25 +112,28 @@ class _Performance:
         if self._turn.journal.output(call_id):
             return
         self._recorder.show(Progress(one.tool, "started"))
-        try:
-            output, failed = await self._result(one), False
-        except ToolError as error:
-            output, failed = str(error), True
-        except Exception:
-            logger.exception("tool %s failed", one.tool)
-            output, failed = ToolFailed.message, True
-        done = ItemDone("tool_output", tool_output(call_id, output), self._agent, failed=failed)
+        result = await self._result(call_id, one)
+        done = ItemDone("tool_output", tool_output(call_id, result.output), self._agent, failed=result.failed)
         await self._recorder.record(done)
 
-    async def _result(self, one: Call) -> str:
+    async def _result(self, call_id: str, one: Call) -> Result:
         if one.raises is not None:
-            raise ToolError(one.raises)
-        result = one.returns
-        if result is None:
-            if self._runtime.tools is None:
-                raise ToolError(f"There is no tool {one.tool!r}.")
-            result = await self._runtime.tools.get(one.tool).call(**one.arguments)
-        return result if isinstance(result, str) else json.dumps(result)
+            return Result(one.raises, failed=True)
+        if one.returns is not None:
+            return Result(one.returns if isinstance(one.returns, str) else json.dumps(one.returns))
+        tool = self._tool(one.tool)
+        if tool is None:
+            return Result(f"There is no tool {one.tool!r}.", failed=True)
+        arguments = json.dumps(one.arguments)
+        call = ToolCall(call_id, tool, arguments, self._agent, self._turn, self._recorder)
+        return await self._runtime.bench.use(call)
+
+    def _tool(self, name: str) -> Tool | None:
+        try:
+            tool = self._runtime.tools.get(name) if self._runtime.tools else None
+        except NotFound:
+            return None
+        return tool if tool and tool.visible_to(self._turn.principal) else None
 
     async def _hand_off(self, step: HandOff) -> None:
         self._next_turn()
@@ -171,7 +175,7 @@ class _Performance:
         return answer is not None
 
     def _next_turn(self) -> None:
-        limit = self._turn.max_turns or MAX_TURNS
+        limit = self._turn.max_turns or self._runtime.max_turns.get(self._turn.run.agent, MAX_TURNS)
         if self.turns >= limit:
             raise MaxTurnsExceeded
         self.turns += 1

@@ -10,6 +10,7 @@ from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue
 from dragoman.surfaces.rest.conversations import conversations_router
 from dragoman.surfaces.rest.runs import runs_router
 from dragoman.surfaces.rest.threads import threads_router
+from dragoman.surfaces.rest.tools import tools_router
 from dragoman.surfaces.rest.usage import usage_router
 
 
@@ -22,6 +23,7 @@ def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
         threads_router(given),
         conversations_router(given),
         runs_router(given),
+        tools_router(given),
         usage_router(given),
         admin_router(given),
         root_router(given),

@@ -26,7 +26,7 @@ RESERVED = frozenset(
     {
         *("agents", "runs", "conversations", "livez", "readyz", "health", "metrics"),
         *("docs", "redoc", "openapi.json", "v1", "console", "static", "favicon.ico", "robots.txt", ".well-known"),
-        *("ag-ui", "mcp", "realtime", "admin", "auth", "approvals", "usage"),
+        *("ag-ui", "mcp", "realtime", "admin", "auth", "approvals", "usage", "tools"),
     }
 )
 """First segments of routes that are ours, now or soon. An agent with such a key has only the long form."""
@@ -148,7 +148,7 @@ def _info(verbs: Services, card: AgentCard, base: str) -> dict[str, Any]:
         "agent_name": card.key,
         "description": card.description,
         "model": card.model,
-        "tools": card.tools,
+        "tools": [{"name": tool.name, "description": tool.description} for tool in card.tools],
         "tools_count": len(card.tools),
         "handoffs": card.handoffs,
         "handoffs_count": len(card.handoffs),

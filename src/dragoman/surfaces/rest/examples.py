@@ -55,6 +55,24 @@ INFO = {
     "session_config": {"sessions_enabled": True, "history_limit": 50},
 }
 AGENTS = {"agents": [INFO]}
+TOOLS = {
+    "tools": [
+        {
+            "name": "refund",
+            "description": "Give a customer money back.",
+            "parameters": {
+                "type": "object",
+                "properties": {"amount": {"type": "number"}},
+                "required": ["amount"],
+                "additionalProperties": False,
+            },
+            "needs_approval": "sometimes",
+            "timeout": 120.0,
+            "concurrency": None,
+            "agents": ["support"],
+        }
+    ]
+}
 
 _MESSAGE = {"type": "message", "status": "completed", "run_id": _RUN_ID, "created_at": "2026-11-20T09:30:00+00:00"}
 MESSAGES = [

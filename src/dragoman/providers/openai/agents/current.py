@@ -47,6 +47,7 @@ class Play:
     key_of: Callable[[Agent[Any]], str]
     speaking: str  # the agent whose turn it is
     call_ids: set[str]  # every one of the conversation so far
+    output_limit: int  # characters of a tool's result that are kept
     calls: dict[str, Call] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)  # ids of calls whose output reports a failure
     working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight

@@ -24,16 +24,18 @@ from agents import (
 from agents.agent import MCPConfig
 from agents.models.default_models import get_default_model_settings
 
+from dragoman.application.tools import Workbench
 from dragoman.domain.agents import key_from
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.errors import Invalid, ModelRefused
 from dragoman.domain.prices import Prices
+from dragoman.domain.tools import Tool as OurTool
 from dragoman.providers.openai.agents.models.direct import DirectModel
 from dragoman.providers.openai.agents.models.journal import JournalModel
 from dragoman.providers.openai.agents.models.router import Router
 from dragoman.providers.openai.agents.models.routing import Endpoint, RoutedModel, Target
 from dragoman.providers.openai.agents.models.sdk import SdkModel
-from dragoman.providers.openai.agents.tools import explained, prepared
+from dragoman.providers.openai.agents.tools import explained, prepared, prepared_of
 
 GetTools = Callable[[RunContextWrapper[Any]], Coroutine[Any, Any, list[Tool]]]
 
@@ -85,8 +87,9 @@ class Models(ModelProvider):
 class Graph:
     """The registered agents and everything they can reach, as clones."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, bench: Workbench | None = None) -> None:
         self.models = models
+        self.bench = bench or Workbench()
         self.keys: dict[int, str] = {}  # of registered agents, by identity
         self._clones: dict[int, Agent[Any]] = {}
         self._originals: dict[int, weakref.ref[Agent[Any]]] = {}  # by the id of the clone
@@ -119,12 +122,12 @@ class Graph:
             return agent
         if known := self._clones.get(id(agent)):
             return known
-        clone = agent.clone(handoffs=[], tools=[_tool(tool) for tool in agent.tools])
+        clone = agent.clone(handoffs=[], tools=[self._tool(tool) for tool in agent.tools])
         clone.model = self.models.find(agent.model).of(self.key_of(agent))
         clone.model_settings = self._settings(agent)
         clone.mcp_config = _mcp_config(agent)
         if agent.mcp_servers:
-            clone.get_mcp_tools = _mcp_tools(clone.get_mcp_tools)  # type: ignore[assignment, method-assign]
+            clone.get_mcp_tools = self._mcp_tools(clone.get_mcp_tools)  # type: ignore[assignment, method-assign]
         self._remember(agent, clone)
         clone.handoffs = [self._handoff(target) for target in agent.handoffs]  # last: they may lead back here
         return clone
@@ -157,18 +160,18 @@ class Graph:
 
         return replace(target, on_invoke_handoff=invoke_to_clone)
 
+    def _tool(self, tool: Tool | OurTool) -> Tool:
+        if isinstance(tool, OurTool):
+            return prepared_of(tool, self.bench)
+        return prepared(tool) if isinstance(tool, FunctionTool) else tool
 
-def _tool(tool: Tool) -> Tool:
-    return prepared(tool) if isinstance(tool, FunctionTool) else tool
+    def _mcp_tools(self, get: GetTools) -> GetTools:
+        """Tools of MCP servers are made anew for every turn, and prepared then."""
 
+        async def get_prepared(context: RunContextWrapper[Any]) -> list[Tool]:
+            return [self._tool(tool) for tool in await get(context)]
 
-def _mcp_tools(get: GetTools) -> GetTools:
-    """Tools of MCP servers are made anew for every turn, and prepared then."""
-
-    async def get_prepared(context: RunContextWrapper[Any]) -> list[Tool]:
-        return [_tool(tool) for tool in await get(context)]
-
-    return get_prepared
+        return get_prepared
 
 
 def _mcp_config(agent: Agent[Any]) -> MCPConfig:

@@ -1,14 +1,16 @@
 """The agents of the provider, by key: specifications made into SDK agents, SDK agents as they are, and a card for each."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from agents import Agent, FunctionTool, Handoff, Tool
 
+from dragoman.application.tools import card_of
 from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard, key_from
 from dragoman.domain.errors import Invalid
+from dragoman.domain.tools import ApprovalNeed
+from dragoman.domain.tools import Tool as OurTool
 from dragoman.ports.tools import ToolRegistry
-from dragoman.providers.openai.agents.tools import function_tool_of
 
 Declared = Agent[Any] | AgentSpec
 
@@ -58,7 +60,7 @@ def _made(spec: AgentSpec, tools: ToolRegistry) -> Agent[Any]:
         handoff_description=spec.description or None,
         instructions=spec.instructions,
         model=spec.model,
-        tools=[function_tool_of(tools.get(name)) for name in spec.tools],
+        tools=cast("list[Tool]", [tools.get(name) for name in spec.tools]),  # its clone has them as the SDK wants them
     )
 
 
@@ -68,8 +70,13 @@ def _target(made: Mapping[str, Agent[Any]], spec: AgentSpec, key: str) -> Agent[
     return made[key]
 
 
-def _tool_card(tool: Tool) -> ToolCard:
-    return ToolCard(tool.name, tool.description if isinstance(tool, FunctionTool) else "")
+def _tool_card(tool: Tool | OurTool) -> ToolCard:
+    if isinstance(tool, OurTool):
+        return card_of(tool)
+    if not isinstance(tool, FunctionTool):
+        return ToolCard(tool.name)
+    need: ApprovalNeed = "sometimes" if callable(tool.needs_approval) else "always" if tool.needs_approval else "never"
+    return ToolCard(tool.name, tool.description, tool.params_json_schema, need)
 
 
 def _handoff_name(target: "Agent[Any] | Handoff[Any, Any]", keys: Mapping[int, str]) -> str:

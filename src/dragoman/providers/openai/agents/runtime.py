@@ -128,6 +128,7 @@ class OpenAIRuntime:
             key_of=self.graph.key_of,
             speaking=turn.run.agent,
             call_ids=known_call_ids((*turn.history, *turn.input)),
+            output_limit=self.graph.bench.limits.output,
         )
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import copy
 import inspect
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents import (
+    Agent,
     FunctionTool,
     ModelBehaviorError,
     RunContextWrapper,
@@ -18,9 +18,10 @@ from agents import (
 from agents.tool import resolve_function_tool_failure_error_function, set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
-from dragoman.domain.tools import Tool, ToolError
+from dragoman.application.tools import Call, Workbench
+from dragoman.domain.tools import Tool, ToolError, cut, everybody
 from dragoman.providers.openai.agents import translate
-from dragoman.providers.openai.agents.current import current_play, inside_call
+from dragoman.providers.openai.agents.current import current_path, current_play, inside_call
 
 logger = logging.getLogger(__name__)
 
@@ -30,32 +31,48 @@ Explain = Callable[[RunContextWrapper[Any], Exception], Any]
 WRONG_ARGUMENTS = "The arguments do not fit the tool's schema. Correct them and call it again."
 
 
-def function_tool_of(tool: Tool) -> FunctionTool:
+def function_tool_of(tool: Tool, bench: Workbench) -> FunctionTool:
     """One of our tools as a ``FunctionTool``."""
 
-    async def invoke(context: ToolContext[Any], arguments: str) -> Any:
-        try:
-            result = await tool.call(**_arguments(tool, arguments))
-        except Exception as error:
-            return explain(context, error)
-        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    async def invoke(context: ToolContext[Any], arguments: str) -> str:
+        play = current_play()
+        assert play is not None, "a prepared agent is played by its runtime only"
+        outer, _, _ = current_path().rpartition("/")
+        agent = play.key_of(context.agent) if isinstance(context.agent, Agent) else play.speaking
+        call = Call(context.tool_call_id, tool, arguments, agent, play.turn, play.recorder, outer)
+        result = await bench.use(call)
+        if result.failed:
+            note_failure(context.tool_call_id)
+        return result.output
+
+    def may_be_seen(*_: Any) -> bool:
+        play = current_play()
+        return play is not None and tool.visible_to(play.turn.principal)
 
     return FunctionTool(
         name=tool.name,
         description=tool.description,
         params_json_schema=tool.parameters,
         on_invoke_tool=invoke,
-        strict_json_schema=False,  # a strict schema has no optional arguments
+        strict_json_schema=tool.strict,
+        is_enabled=True if tool.visible_to is everybody else may_be_seen,
     )
 
 
 def prepared(tool: FunctionTool) -> FunctionTool:
-    """A copy of a tool that knows its path, and says when what it answers is a failure."""
+    """A copy of a tool that knows its path, keeps its answer within bounds, and says when it is a failure."""
     twin = copy.copy(tool)
     if twin.output_json_schema is None:  # those with one ask the formatter of the run
         set_function_tool_failure_error_function(twin, explained(resolve_function_tool_failure_error_function(twin)))
     twin.on_invoke_tool = _inside_its_path(twin.on_invoke_tool)
     return twin
+
+
+def prepared_of(tool: Tool, bench: Workbench) -> FunctionTool:
+    """The same of one of our tools, which the workbench keeps within bounds."""
+    made = function_tool_of(tool, bench)
+    made.on_invoke_tool = _inside_its_path(made.on_invoke_tool, bounded=True)
+    return made
 
 
 def explained(explain_failure: Explain | None) -> Explain | None:
@@ -105,7 +122,7 @@ def _noted(explain_failure: Explain) -> Explain:
     return explain_and_note
 
 
-def _inside_its_path(invoke: Invoke) -> Invoke:
+def _inside_its_path(invoke: Invoke, *, bounded: bool = False) -> Invoke:
     async def invoke_inside(context: ToolContext[Any], arguments: str) -> Any:
         play = current_play()
         if play is None:
@@ -114,24 +131,10 @@ def _inside_its_path(invoke: Invoke) -> Invoke:
             return translate.returned(earlier.item["output"])
         with inside_call(play, context.tool_call_id):
             try:
-                return await invoke(context, arguments)
+                result = await invoke(context, arguments)
             except asyncio.CancelledError:  # its time is over, or the run's
                 play.failed.add(context.tool_call_id)
                 raise
+        return result if bounded or not isinstance(result, str) else cut(result, play.output_limit)
 
     return invoke_inside
-
-
-def _arguments(tool: Tool, text: str) -> dict[str, Any]:
-    """The arguments of a call, checked as far as a call can go wrong by name."""
-    try:
-        given = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise ToolError(WRONG_ARGUMENTS) from error
-    known = tool.parameters.get("properties", {})
-    if not isinstance(given, dict) or set(tool.parameters.get("required", ())) - set(given) or set(given) - set(known):
-        raise ToolError(f"{tool.name} takes these arguments: {', '.join(known) or 'none'}. Call it again with them.")
-    for name, value in given.items():
-        if known[name].get("type") == "string" and not isinstance(value, str):
-            raise ToolError(f"The argument {name!r} of {tool.name} is text. Call it again.")
-    return given

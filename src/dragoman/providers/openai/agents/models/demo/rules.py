@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from dragoman.providers.openai.agents.models.demo import memory
 from dragoman.providers.openai.agents.models.demo.commands import commands
@@ -366,14 +367,22 @@ def _arguments(tool: ToolOffer, text: str) -> dict[str, object]:
     schema, numbers = tool.parameters, iter(_NUMBER.findall(text))
     required = schema.get("required", list(schema.get("properties", {})))
     given: dict[str, object] = {}
-    for name, part in schema.get("properties", {}).items():
+    for name, described in schema.get("properties", {}).items():
+        part, nullable = _not_null(described)
         if part.get("type") in ("integer", "number") and (number := next(numbers, None)):
             given[name] = float(number) if part["type"] == "number" else int(float(number))
         elif part.get("enum") and (named := [v for v in part["enum"] if str(v).lower() in text.lower()]):
             given[name] = named[0]
-        elif name in required:
+        elif name in required and not nullable:
             given[name] = instance({**part, "$defs": schema.get("$defs", {})}, _topic(text))
     return given
+
+
+def _not_null(part: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """A part of a schema without the null that stands for an argument left out, and whether it had one."""
+    choices = part.get("anyOf", ())
+    others = [choice for choice in choices if choice.get("type") != "null"]
+    return (others[0] if len(others) == 1 else part), len(others) < len(choices)
 
 
 def _topic(text: str) -> str:
