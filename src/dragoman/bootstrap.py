@@ -49,6 +49,7 @@ from dragoman.ports.sessions import SessionStore
 from dragoman.ports.signals import Alone, Signals
 from dragoman.ports.tools import ToolRegistry
 from dragoman.ports.usage import UsageLedger
+from dragoman.ports.web import Web
 from dragoman.providers.registry import ProviderRegistry
 from dragoman.settings import Settings, WrongSettings
 from dragoman.tools import BUILTIN as BUILTIN_TOOLS
@@ -160,6 +161,7 @@ def build(
     providers: Mapping[str, Provider] | None = None,
     choose_provider: ChooseProvider | None = None,
     tools: ToolRegistry | Iterable[Tool] = (),
+    web: Web | None = None,
     authenticator: Authenticator | None = None,
     clock: Clock | None = None,
     signals: Signals | None = None,
@@ -169,6 +171,7 @@ def build(
     clock = clock or SystemClock()
     registered = BuiltinTools().plus(tools) if isinstance(tools, Iterable) else tools
     bench = Workbench(ToolLimits(settings.tool_timeout, settings.tool_output_limit))
+    web = web or build_web(settings)
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
@@ -193,7 +196,7 @@ def build(
     if not isinstance(signals, Alone):
         checks["signals"] = signals.check
     models = frozenset((*settings.allowed_models, *settings.plain_models))
-    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models)
+    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web)
     conversations = Conversations(store.sessions, log, clock, enabled)
     services = Services(
         runs=runs,
@@ -227,6 +230,13 @@ def cleanup_jobs(settings: Settings, store: Store, clock: Clock) -> tuple[Job, .
         cleanup.idempotency_keys(store.runs, clock, every),
         cleanup.deleted_space(store.give_back_space, every),
     )
+
+
+def build_web(settings: Settings) -> Web:
+    """How addresses that somebody gave are looked at."""
+    from dragoman.adapters.web import AiohttpWeb
+
+    return AiohttpWeb(frozenset(host.lower() for host in settings.trusted_hosts))
 
 
 def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:

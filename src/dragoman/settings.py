@@ -107,6 +107,13 @@ class Settings(BaseSettings):
         4_194_304, "DRAGOMAN_BODY_LIMIT", about="The largest request body, in bytes.", example="4194304"
     )
 
+    trusted_hosts: Names = _setting(
+        (),
+        "DRAGOMAN_TRUSTED_HOSTS",
+        about="Hosts, perhaps with a port, that addresses given by callers may name although they are private.",
+        example="files.example.internal:9000",
+    )
+
     # Where it keeps things
     sessions_enabled: bool = _setting(
         True,

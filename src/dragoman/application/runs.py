@@ -10,17 +10,18 @@ from dragoman.application.catalog import Catalog
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import Channel, LiveLog
 from dragoman.domain.agents import AgentCard
-from dragoman.domain.errors import ConversationDeleted, Invalid, ShuttingDown, StorageUnavailable
+from dragoman.domain.errors import ConversationDeleted, Invalid, ShuttingDown, StorageUnavailable, UrlRefused
 from dragoman.domain.events import TERMINAL, Recorded, RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
-from dragoman.domain.items import Content, message
+from dragoman.domain.items import Content, message, urls_in
 from dragoman.domain.runs import CancelMode, Run, RunOptions, RunStatus
 from dragoman.domain.text import storable, storable_json
 from dragoman.domain.tools import DeclaredTool
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.runs import IdempotencyKey, RunPage, RunStore
+from dragoman.ports.web import Unguarded, UrlGuard
 
 PAGE = 500
 POLL = 1.0
@@ -54,6 +55,7 @@ class Runs:
     clock: Clock
     sessions_enabled: bool = True
     allowed_models: frozenset[str] = frozenset()
+    guard: UrlGuard = field(default_factory=Unguarded)
 
     async def start(self, principal: Principal, start: StartRun) -> Run:
         """Accept a run. When this returns the message is stored, and the run is playing or queued."""
@@ -78,7 +80,7 @@ class Runs:
             provider=card.provider,
             conversation_id=conversation_id() if kept else None,
             session_id=session_id,
-            input=() if again else checked_input(start.input),
+            input=() if again else await self._checked_input(start.input),
             created_at=self.clock.now(),
             options=start.options,
             context=storable_json(start.context),
@@ -91,6 +93,17 @@ class Runs:
         if begun.fresh and begun.run.status is RunStatus.QUEUED:
             self.dispatcher.notify()
         return begun.run
+
+    async def _checked_input(self, given: str | Sequence[Content] | None) -> tuple[Content, ...]:
+        """The input as items. It names no address that a model's endpoint must not be sent to."""
+        checked = checked_input(given)
+        for index, item in enumerate(checked):
+            for where, url in urls_in(item, f"input.{index}"):
+                try:
+                    await self.guard.check(url)
+                except UrlRefused as refusal:
+                    raise UrlRefused(refusal.detail, field=where) from None
+        return checked
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return await self.store.get(principal, run_id)

@@ -7,7 +7,8 @@ DragomanError
 ├── Forbidden                  somebody we know, who may not do this
 ├── NotFound                   not there, or somebody else's: the caller cannot tell which
 ├── Invalid                    the request makes no sense; says which field
-│   └── IdempotencyMismatch    the key was used with another body
+│   ├── IdempotencyMismatch    the key was used with another body
+│   └── UrlRefused             an address that does not lead into the public web
 ├── Conflict                   it makes sense, but not now
 │   ├── ConversationBusy
 │   ├── NameTaken
@@ -22,6 +23,7 @@ DragomanError
 │   ├── ModelUnavailable       unreachable, timed out, out of order
 │   ├── ModelRefused           it would not take our request
 │   └── ModelBroken            its answer made no sense or stopped half-way
+├── FetchFailed                nothing could be had from an address on the web
 ├── BudgetExhausted
 └── RunFailure                 the run itself could not end well
     ├── MaxTurnsExceeded
@@ -97,6 +99,14 @@ class IdempotencyMismatch(Invalid):
         super().__init__("This Idempotency-Key was already used with a different request.")
 
 
+class UrlRefused(Invalid):
+    code = "url_refused"
+    message = "This address does not lead into the public web."
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message or self.message, field=field)
+
+
 class Conflict(DragomanError):
     code = "conflict"
     message = "The request does not fit what is going on at the moment."
@@ -169,6 +179,12 @@ class ModelRefused(ModelError):
 class ModelBroken(ModelError):
     code = "model_broken_answer"
     message = "The model's answer stopped half-way or made no sense."
+    retryable = True
+
+
+class FetchFailed(DragomanError):
+    code = "fetch_failed"
+    message = "Nothing could be fetched from that address."
     retryable = True
 
 

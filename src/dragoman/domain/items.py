@@ -4,7 +4,7 @@ An item's content is the JSON of one Responses item (``message``, ``function_cal
 ``reasoning``, …). It is the one form in which items are logged, stored, shown and given to a model.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -84,6 +84,23 @@ def text_of(content: Content) -> str:
     if not isinstance(body, list):
         return ""
     return "".join(part.get("text") or part.get("refusal") or "" for part in body if isinstance(part, dict))
+
+
+def urls_in(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """The addresses of images and files in an item, to which whoever reads it will be sent, with the fields they stand in:
+    ``image_url`` and its like, bare or with the address inside. Data is no address, and a citation sends nobody anywhere."""
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from urls_in(inner, f"{where}.{index}")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            field = f"{where}.{name}"
+            if name.endswith("_url") and isinstance(inner, dict):
+                inner, field = inner.get("url"), f"{field}.url"
+            if not name.endswith("_url"):
+                yield from urls_in(inner, field)
+            elif isinstance(inner, str) and inner[:5].lower() != "data:":
+                yield field, inner
 
 
 def is_call(content: Content) -> bool:

@@ -187,3 +187,29 @@ async def test_a_reader_that_does_not_read_delays_nobody_and_can_still_read_ever
     deltas = received.partition(b"event: run_item")[0]
     assert all(b"<%d>" % n in deltas for n in range(0, 8000, 97))
     assert b"event: stream_complete" in received
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"type": "input_image", "image_url": "http://169.254.169.254/latest"}, "input.0.content.0.image_url"),
+        ({"type": "input_file", "file_url": "http://127.0.0.1:6379/"}, "input.0.content.0.file_url"),
+        ({"type": "image_url", "image_url": {"url": "http://[::1]/"}}, "input.0.content.0.image_url.url"),
+        ({"type": "video_url", "video_url": {"url": "file:///etc/passwd"}}, "input.0.content.0.video_url.url"),
+    ],
+)
+async def test_no_model_endpoint_is_sent_to_a_private_address(part, field):
+    async with house() as at:
+        body = {"input": [{"role": "user", "content": [part]}], "session_id": "s"}
+        answer = await at.client.post("/chat/run", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "url_refused")
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+        assert (await at.client.get("/runs")).json()["runs"] == []
+
+
+async def test_an_image_that_is_data_or_at_a_trusted_host_is_fine():
+    pictures = ["data:image/png;base64,AAAA", "http://127.0.0.1:9000/a.png"]
+    async with house(trusted_hosts=("127.0.0.1:9000",)) as at:
+        parts = [{"type": "input_image", "image_url": url} for url in pictures]
+        answer = await at.client.post("/chat/run", json={"input": [{"role": "user", "content": parts}]})
+        assert answer.status_code == 200
