@@ -197,7 +197,7 @@ def build(
         checks["signals"] = signals.check
     models = frozenset((*settings.allowed_models, *settings.plain_models))
     runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web)
-    conversations = Conversations(store.sessions, log, clock, enabled)
+    conversations = Conversations(store.sessions, log, signals, clock, enabled)
     services = Services(
         runs=runs,
         conversations=conversations,

@@ -308,8 +308,9 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path):
             ]
         async with opened(path) as engine:
             store = SqlStore(engine)
-            for run in await store.queue.abandoned("nobody"):  # the next writer finds its conversations free
-                await Talk(store).finish(run, "interrupted")
+            talk = Talk(store)
+            for run in await store.queue.abandoned(talk.claim("new")):  # the next writer finds its conversations free
+                await talk.finish(run, "interrupted")
 
     async with opened(path) as engine:
         store = SqlStore(engine)

@@ -9,13 +9,14 @@ from dragoman.application.log import LiveLog
 from dragoman.domain.conversations import Change
 from dragoman.domain.errors import Invalid, NotFound, SessionsDisabled
 from dragoman.domain.identity import Principal
+from dragoman.ports.signals import Alone
 
 SARAH = Principal("sarah")
 
 
 def verbs(*, enabled: bool = True) -> Conversations:
     store = MemoryStore()
-    return Conversations(store.sessions, LiveLog(store.events), SystemClock(), enabled)
+    return Conversations(store.sessions, LiveLog(store.events), Alone(), SystemClock(), enabled)
 
 
 async def test_what_no_database_could_store_is_made_storable_where_it_enters():

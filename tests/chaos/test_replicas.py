@@ -18,7 +18,7 @@ from tests.server import Client, Frame, Server, said, serving
 
 PATIENCE = 60.0
 LEASE = 15.0
-"""Seconds for which a player that says nothing still holds its runs."""
+"""Seconds for which a player that says nothing still holds its runs, unless it can be seen to have died."""
 
 Replicas = Callable[..., Awaitable[list[Server]]]
 
@@ -189,6 +189,10 @@ async def test_a_killed_replicas_runs_go_on_and_their_readers_elsewhere_with_the
         while not all(said(reader.frames) for reader in readers):
             await asyncio.sleep(0.01)
         await one.kill()
+        at = monotonic()
+        while not all(any(frame.event == "run_resumed" for frame in reader.frames) for reader in readers):
+            await asyncio.sleep(0.01)
+        assert monotonic() - at < LEASE, "nobody had to wait for its lease"
         await asyncio.gather(*following)
         for reader in readers:
             assert [frame.data["attempt"] for frame in reader.frames if frame.event == "run_resumed"] == [1]

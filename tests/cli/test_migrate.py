@@ -120,7 +120,7 @@ async def test_moving_can_be_repeated_and_brings_what_is_new(dragoman: Command, 
     engine = SqliteEngine(tmp_path / "a.db")
     await engine.start()
     talk = Talk(SqlStore(engine))
-    left = await talk.store.queue.abandoned("new")
+    left = await talk.store.queue.abandoned(talk.claim("new"))
     await talk.finish(left[0])
     await talk.answered(session="new")
     await engine.stop()

@@ -95,7 +95,7 @@ async def test_neither_has_one_that_was_deleted(store: Store, talk: Talk):
 
 
 async def test_what_was_taken_up_again_after_a_crash_is_not_trusted(store: Store, talk: Talk):
-    await store.queue.release([await begun(talk)])
+    await store.queue.release(talk.claim(), [await begun(talk)])
     (again,) = await store.queue.claim(talk.claim(), 1)
     await talk.finish(again)
     assert await store.provider_conversations.resume(await talk.playing("And?")) is None

@@ -81,7 +81,7 @@ async def test_a_run_that_waits_for_a_person_holds_its_conversation(talk: Talk, 
     await talk.finish(run, "May I?", RunStatus.REQUIRES_ACTION)
 
     assert await store.queue.claim(talk.claim(), 10) == []
-    assert await store.queue.abandoned("somebody else") == []  # nobody plays it, so nobody can be gone
+    assert await store.queue.abandoned(talk.claim("somebody else")) == []  # nobody plays it, so nobody can be gone
     await store.runs.cancel(SARAH, run.id, "now")
     assert len(await store.queue.claim(talk.claim(), 10)) == 1
 
@@ -110,15 +110,15 @@ async def test_a_run_whose_claim_is_over_is_abandoned(talk: Talk, store: Store):
     await talk.finish(done)
     await talk.queued(session=None)
 
-    assert [run.id for run in await store.queue.abandoned("player")] == [theirs.id]
-    assert theirs.id in {run.id for run in await store.queue.abandoned("gone")}, "even by its own player"
-    assert mine.id not in {run.id for run in await store.queue.abandoned("player")}
+    assert [run.id for run in await store.queue.abandoned(talk.claim("player"))] == [theirs.id]
+    assert theirs.id in {run.id for run in await store.queue.abandoned(talk.claim("gone"))}, "even by its own player"
+    assert mine.id not in {run.id for run in await store.queue.abandoned(talk.claim("player"))}
 
 
 async def test_an_abandoned_run_is_complete(talk: Talk, store: Store):
     run = (await store.runs.begin(talk.run("Hello", context={"plan": "pro"}), claim=talk.claim("gone", -1))).run
 
-    assert list(await store.queue.abandoned("new")) == [run]
+    assert list(await store.queue.abandoned(talk.claim("new"))) == [run]
     assert text_of(run.input[0]) == "Hello"
 
 
@@ -129,7 +129,7 @@ async def test_a_renewed_claim_is_not_over(talk: Talk, store: Store):
 
     assert await store.queue.renew(talk.claim("player"), [kept.id]) == {kept.id: None}
 
-    assert [run.id for run in await store.queue.abandoned("player")] == [left.id]
+    assert [run.id for run in await store.queue.abandoned(talk.claim("player"))] == [left.id]
 
 
 async def test_only_its_player_renews_a_claim(talk: Talk, store: Store):
@@ -139,7 +139,7 @@ async def test_only_its_player_renews_a_claim(talk: Talk, store: Store):
     assert await store.queue.renew(talk.claim("player"), [theirs.id, done.id, "run_unknown"]) == {}
     assert await store.queue.renew(talk.claim("player"), []) == {}
 
-    assert [run.id for run in await store.queue.abandoned("player")] == [theirs.id]
+    assert [run.id for run in await store.queue.abandoned(talk.claim("player"))] == [theirs.id]
     assert (await store.runs.get(SARAH, done.id)).status is RunStatus.COMPLETED
 
 
@@ -186,7 +186,7 @@ async def test_waiting_counts_queued_runs(talk: Talk, store: Store):
 async def test_a_released_run_is_claimed_for_its_next_attempt_and_its_input_is_not_said_twice(talk: Talk, store: Store):
     run = await talk.playing()
     before = await talk.texts()
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
     (again,) = await store.queue.claim(talk.claim("other"), 5)
     assert (again.id, again.attempt, again.status) == (run.id, run.attempt + 1, RunStatus.IN_PROGRESS)
     assert again.base_item == run.base_item
@@ -204,31 +204,31 @@ async def test_what_was_shown_but_not_finished_is_discarded(talk: Talk, store: S
     await store.events.append(
         [Append(run.id, 0, (*events, Recorded(4, Delta("text", "lo")), Recorded(5, ModelFailed("chat", 0, ()))))]
     )
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
     await store.queue.claim(talk.claim("other"), 5)
     assert (await talk.log(run))[-1].event.discard_after == 3
 
 
 async def test_of_two_who_release_a_run_one_succeeds(talk: Talk, store: Store):
     run = await talk.playing()
-    await store.queue.release([run])
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
+    await store.queue.release(talk.claim(), [run])
     (again,) = await store.queue.claim(talk.claim("other"), 5)
     assert again.attempt == 1
-    await store.queue.release([run])  # somebody who has not heard of it
+    await store.queue.release(talk.claim("other"), [run])  # somebody who has not heard of it
     assert await store.queue.claim(talk.claim("third"), 5) == []
 
 
 async def test_a_player_whose_run_was_released_writes_no_more(talk: Talk, store: Store):
     run = await talk.playing()
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
     assert await store.events.append([Append(run.id, 0, (Recorded(1, Delta("text", "x")),))]) == {run.id}
 
 
 async def test_a_released_run_keeps_its_place_in_its_conversation(talk: Talk, store: Store):
     first = await talk.playing()
     second = await talk.queued("And?")
-    await store.queue.release([first])
+    await store.queue.release(talk.claim(), [first])
     (again,) = await store.queue.claim(talk.claim("other"), 5)
     assert again.id == first.id
     assert second.status is RunStatus.QUEUED
@@ -237,7 +237,7 @@ async def test_a_released_run_keeps_its_place_in_its_conversation(talk: Talk, st
 async def test_a_released_run_is_still_asked_to_stop(talk: Talk, store: Store):
     before, after = [await talk.playing(session=None) for _ in range(2)]
     await store.runs.cancel(SARAH, before.id, "now")
-    await store.queue.release([before, after])
+    await store.queue.release(talk.claim(), [before, after])
     assert (await store.runs.cancel(SARAH, after.id, "after_turn")).status is RunStatus.QUEUED
 
     again = await store.queue.claim(talk.claim("other"), 5)
@@ -250,7 +250,7 @@ async def test_a_released_run_is_still_asked_to_stop(talk: Talk, store: Store):
 
 async def test_what_a_released_run_was_asked_stays_said_once_when_it_is_cancelled(talk: Talk, store: Store):
     run = await talk.playing("One")
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
     await store.runs.cancel(SARAH, run.id, "now")
     await store.queue.claim(talk.claim("other"), 5)
 

@@ -262,7 +262,7 @@ async def test_cancelling_a_queued_run_ends_it_and_keeps_its_message(talk: Talk,
 
 async def test_cancelling_a_run_that_waits_to_be_taken_up_again_keeps_its_message_once(talk: Talk, store: Store):
     run = await talk.playing("One")
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
 
     marked = await store.runs.cancel(SARAH, run.id, "now")
 

@@ -118,7 +118,7 @@ async def test_a_deleted_conversation_is_gone_with_everything_in_it(talk: Talk, 
         assert await talk.log(run) == []
     assert list(await store.sessions.history(SARAH, item.id, 10)) == []
     assert await store.queue.waiting() == 0
-    assert await store.queue.abandoned("anyone") == []
+    assert await store.queue.abandoned(talk.claim("anyone")) == []
     with pytest.raises(NotFound):
         await store.sessions.page(SARAH, "s", limit=1)
     with pytest.raises(NotFound):

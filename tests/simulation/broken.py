@@ -16,7 +16,7 @@ from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.events import Append, End
 from dragoman.ports.runs import Begun, Claim, IdempotencyKey
 from dragoman.ports.runtime import AgentRuntime, Outcome, Provider, Recorder, Turn
-from tests.simulation.store import Ports, SimulatedClock, memory_ports
+from tests.simulation.store import Gone, Ports, SimulatedClock, memory_ports
 from tests.simulation.world import Parts
 
 
@@ -26,14 +26,17 @@ class UnfencedEvents(MemoryEvents):
     async def append(self, batch: Sequence[Append]) -> frozenset[str]:
         runs = self.state.runs
         known = [append for append in batch if append.run_id in runs]
-        return await super().append([replace(append, attempt=runs[append.run_id].attempt) for append in known])
+        gone = frozenset(append.run_id for append in batch if append.run_id not in runs)
+        return gone | await super().append([replace(append, attempt=runs[append.run_id].attempt) for append in known])
 
 
 class RecklessQueue(MemoryQueue):
     """Releases a run whatever its attempt."""
 
-    async def release(self, runs: Sequence[Run]) -> None:
-        await super().release([self.state.runs.get(run.id, run) for run in runs])
+    async def release(self, claim: Claim, runs: Sequence[Run]) -> None:
+        now = [self.state.runs.get(run.id, run) for run in runs]
+        self.state.claims.update({run.id: claim for run in now if run.status is RunStatus.IN_PROGRESS})
+        await super().release(claim, now)
 
 
 class SilentQueue(MemoryQueue):
@@ -66,7 +69,7 @@ class DeafQueue(MemoryQueue):
 class SleepyQueue(MemoryQueue):
     """Never finds that somebody is gone."""
 
-    async def abandoned(self, player: str) -> Sequence[Run]:
+    async def abandoned(self, claim: Claim) -> Sequence[Run]:
         return []
 
 
@@ -143,12 +146,12 @@ class AmnesicRuntime:
         return await self.runtime.play(replace(turn, journal=Journal()), recorder)
 
 
-def _ports(**others: type[Any]) -> Callable[[State, SimulatedClock], Ports]:
-    def build(state: State, clock: SimulatedClock) -> Ports:
+def _ports(**others: type[Any]) -> Callable[[State, SimulatedClock, Gone], Ports]:
+    def build(state: State, clock: SimulatedClock, gone: Gone) -> Ports:
         named = {name: kind(state) for name, kind in others.items() if name != "queue"}
         if "queue" in others:
-            named["queue"] = others["queue"](state, alone=False, now=clock.now)
-        return replace(memory_ports(state, clock), **named)
+            named["queue"] = others["queue"](state, alone=False, now=clock.now, gone=gone)
+        return replace(memory_ports(state, clock, gone), **named)
 
     return build
 
@@ -165,7 +168,9 @@ class Fault:
 
 
 BROKEN: dict[str, Fault] = {
-    "an append does not check the attempt": Fault(Parts(_ports(events=UnfencedEvents)), "was over"),
+    "an append does not check the attempt": Fault(
+        Parts(_ports(events=UnfencedEvents), weather=("freeze", "slow_down")), "was over", seeds=range(300)
+    ),
     "a release does not check the attempt": Fault(
         Parts(_ports(queue=RecklessQueue), weather=("crash", "slow_down")), "is taken from", seeds=range(1000)
     ),

@@ -17,6 +17,7 @@ from dragoman.application.turn import Player
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.events import Recorded
 from dragoman.ports.runtime import Provider
+from dragoman.ports.signals import Alone
 from tests.simulation.loop import OUTSIDE, Process, SimulatedLoop
 from tests.simulation.store import USER, Connection, Ports, SimulatedClock, settle
 
@@ -55,7 +56,7 @@ class Replica:
         self.dispatcher = Dispatcher(ports.queue, self.player, clock, name=process.name, capacity=capacity)
         catalog = Catalog(providers, lambda _: provider.name)
         self.runs = Runs(ports.runs, ports.events, self.log, self.dispatcher, catalog, clock)
-        self.conversations = Conversations(ports.sessions, self.log, clock)
+        self.conversations = Conversations(ports.sessions, self.log, Alone(), clock)
 
     # its life ----------------------------------------------------------------------------------------------------
 

@@ -41,8 +41,12 @@ class Ports:
     sessions: Any
 
 
-def memory_ports(state: State, clock: SimulatedClock) -> Ports:
-    queue = MemoryQueue(state, alone=False, now=clock.now)
+Gone = Callable[[str], bool]
+"""Whether a process of this name can be seen to have died. One that has lost its connection looks like it."""
+
+
+def memory_ports(state: State, clock: SimulatedClock, gone: Gone) -> Ports:
+    queue = MemoryQueue(state, alone=False, now=clock.now, gone=gone)
     return Ports(MemoryRuns(state), queue, MemoryEvents(state), MemorySessions(state))
 
 

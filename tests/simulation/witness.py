@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -74,6 +74,7 @@ class Request:
 @dataclass(slots=True)
 class Witness:
     state: State
+    looks_dead: Callable[[str], bool]
     broken: list[str] = field(default_factory=list)
     accepted: dict[str, Run] = field(default_factory=dict)  # in this order
     now: float = 0.0
@@ -102,9 +103,8 @@ class Witness:
             case "queue.renew":
                 self._renewed(args[0], args[1], result)
             case "queue.release":
-                for run in args[0]:
-                    if self.holders.get(run.id) == player:
-                        del self.holders[run.id]
+                for run in args[1]:
+                    self._released(player, run)
             case "events.append":
                 for append in args[0]:
                     if append.run_id not in result:
@@ -115,6 +115,14 @@ class Witness:
             self.accepted[begun.run.id] = begun.run
             if begun.run.status is RunStatus.IN_PROGRESS:
                 self._claimed(player, begun.run)
+
+    def _released(self, player: str, run: Run) -> None:
+        now, holder = self.state.runs.get(run.id), self.holders.get(run.id)
+        if now is None or holder is None or (now.status, now.attempt) != (RunStatus.QUEUED, run.attempt + 1):
+            return
+        if holder != player and self._claim_holds(run.id) and not self.looks_dead(holder):
+            self.broken.append(f"attempt {run.attempt} of {run.id} is taken from {holder}, who is alive")
+        del self.holders[run.id]
 
     def _claimed(self, player: str, run: Run) -> None:
         holder = self.holders.get(run.id)

@@ -23,7 +23,7 @@ from tests.simulation.agents import simulated_provider
 from tests.simulation.clients import Client
 from tests.simulation.loop import Process, SimulatedLoop, Stuck, place_of
 from tests.simulation.replica import Replica
-from tests.simulation.store import Connection, Ports, SimulatedClock, Trouble, memory_ports, remote
+from tests.simulation.store import Connection, Gone, Ports, SimulatedClock, Trouble, memory_ports, remote
 from tests.simulation.witness import Witness
 
 PATIENCE = 400.0
@@ -36,7 +36,7 @@ HARMLESS = ("storing events fails",)
 class Parts:
     """What a world is built from. A test that wants to see a bug found passes a broken one."""
 
-    ports: Callable[[State, SimulatedClock], Ports] = memory_ports
+    ports: Callable[[State, SimulatedClock, Gone], Ports] = memory_ports
     near: Callable[[Ports], Ports] = lambda ports: ports  # on the replica's side of the connection
     log: type[LiveLog] = LiveLog
     provider: Callable[[Provider], Provider] = lambda provider: provider
@@ -63,7 +63,7 @@ class World:
         disorder = self.dice.choice((0.0, 0.1, 0.5))
         self.loop = SimulatedLoop(Random(f"order {seed}"), disorder=disorder)
         self.state = State()
-        self.witness = Witness(self.state)
+        self.witness = Witness(self.state, self._looks_dead)
         self.trouble = Trouble(self.dice.choice((0.0, 0.0, 0.01, 0.05)), self.dice.choice((0.0, 0.0, 0.01, 0.05)))
         faults = (self.crash, self.freeze, self.restart, self.cut, self.slow_down)
         some = self.dice.sample(faults, self.dice.randint(1, 5))
@@ -139,7 +139,7 @@ class World:
         process = Process(name)
         clock = SimulatedClock(self.loop, skew=self.dice.choice((0.0, 0.0, -2.0, 2.0)))
         connection = Connection(process, self.loop, self.dice, self.trouble, watch=self._watch(name))
-        ports = self._parts.near(remote(self._parts.ports(self.state, clock), connection))
+        ports = self._parts.near(remote(self._parts.ports(self.state, clock, self._looks_dead), connection))
         return Replica(
             process,
             self.loop,
@@ -151,6 +151,10 @@ class World:
             capacity=self._capacity,
             log=self._parts.log,
         )
+
+    def _looks_dead(self, name: str) -> bool:
+        replicas = (replica for replica in self.replicas if replica.process.name == name)
+        return all(replica.crashed.done() or replica.connection.cut for replica in replicas)
 
     async def _stop(self, replica: Replica, grace: float = 5.0) -> None:
         try:

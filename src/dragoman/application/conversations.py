@@ -23,6 +23,7 @@ from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
 from dragoman.domain.text import storable_json
 from dragoman.ports.clock import Clock
 from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage, SessionStore
+from dragoman.ports.signals import Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Conversations:
 
     sessions: SessionStore
     log: LiveLog
+    signals: Signals
     clock: Clock
     enabled: bool = True
 
@@ -129,10 +131,13 @@ class Conversations:
         """Really gone, with its runs. Whoever watches one of them is told."""
         self._check_enabled()
         checked_session_id(name)
-        for run_id in await self.sessions.delete(principal, name):
+        gone = await self.sessions.delete(principal, name)
+        for run_id in gone:
             if channel := self.log.get(run_id):
-                gone = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=name)
-                channel.dismiss(gone)
+                last_word = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=name)
+                channel.dismiss(last_word)
+        if gone:  # whoever plays them elsewhere finds that they are not his any more
+            self.signals.send("stopped", gone)
 
     def _check_enabled(self) -> None:
         if not self.enabled:

@@ -10,7 +10,7 @@ from dragoman.application.turn import Performance, Player
 from dragoman.domain.errors import Interrupted, StorageUnavailable
 from dragoman.domain.runs import Run, RunError
 from dragoman.ports.clock import Clock
-from dragoman.ports.runs import Claim, RunQueue
+from dragoman.ports.runs import LEASE, Claim, RunQueue
 from dragoman.ports.signals import Alone, Signals
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,7 @@ ATTEMPTS = 50
 """A run that takes its process down with it, again and again, is given up after so many attempts."""
 PATIENCE = 10.0
 """How many seconds a store that does not answer may delay a stop."""
-LEASE = timedelta(seconds=15)
-BEAT = timedelta(seconds=3)
+BEAT = timedelta(seconds=1.5)
 """How often claims are renewed: a few times may fail before somebody else thinks that this process is gone."""
 
 
@@ -77,7 +76,7 @@ class Dispatcher:
         if self._playing:
             await asyncio.wait(self._playing, timeout=PATIENCE)
         try:
-            await self._queue.release([performance.run for performance in left])
+            await self._queue.release(self.claim(), [performance.run for performance in left])
         except StorageUnavailable:
             logger.warning("runs could not be handed over; they are taken up when their claims are over")
         if left:
@@ -125,9 +124,10 @@ class Dispatcher:
             if not self._reserved:
                 self._nothing_reserved.set()
 
-    def play(self, run: Run) -> None:
+    def play(self, run: Run, claim: Claim) -> None:
         """Play a claimed run."""
         performance = self._player.open(run)
+        performance.hold(claim)
         task = asyncio.get_running_loop().create_task(self._player.play(performance), name=f"run {run.id}")
         self._playing.add(task)
         task.add_done_callback(self._played)
@@ -169,9 +169,10 @@ class Dispatcher:
     async def _claim_some(self) -> None:
         taken = False
         while self.accepting and (free := self._free) > 0:
-            runs = await self._queue.claim(self.claim(), free)
+            claim = self.claim()
+            runs = await self._queue.claim(claim, free)
             for run in runs:
-                self.play(run)
+                self.play(run, claim)
             if len(runs) < free:
                 return
             taken = True
@@ -182,14 +183,14 @@ class Dispatcher:
 
     async def _keep_forever(self) -> None:
         loop = asyncio.get_running_loop()
-        steady = timedelta()  # how long the store has been answering
+        steady = LEASE  # how long the store has been answering; before we came nobody knows of an outage
         while True:
             next_beat = loop.time() + self._beat.total_seconds()
             try:
                 while asked := await self._asked_before(next_beat):
                     await self._renew(asked)
                 await self._renew(list(self._player.performances))
-                if steady > LEASE:  # after an outage everybody else first gets the time to renew
+                if steady >= LEASE:  # after an outage everybody else first gets the time to renew
                     await self._take_over_abandoned()
                 steady += self._beat
             except StorageUnavailable:
@@ -208,14 +209,17 @@ class Dispatcher:
         return asked
 
     async def _renew(self, run_ids: Collection[str]) -> None:
-        held = await self._queue.renew(self.claim(), run_ids)
+        claim = self.claim()
+        held = await self._queue.renew(claim, run_ids)
         for run_id in run_ids:
             performance = self.performance(run_id)
             if performance is None or performance.ending:
                 continue
             if run_id not in held:
                 performance.channel.fence()
-            elif mode := held[run_id]:
+                continue
+            performance.hold(claim)
+            if mode := held[run_id]:
                 performance.cancel(mode)
 
     def ask_to_stop(self, run_id: str) -> None:
@@ -230,14 +234,14 @@ class Dispatcher:
 
     async def _take_over_abandoned(self) -> None:
         """Their player died. Whoever has room plays them on, from what their logs know."""
-        gone = [run for run in await self._queue.abandoned(self.name) if run.id not in self._player.performances]
+        gone = [run for run in await self._queue.abandoned(self.claim()) if run.id not in self._player.performances]
         for run in gone:
             logger.warning(
                 "run was interrupted and is taken up again", extra={"run": run.id, "attempt": run.attempt + 1}
             )
             if run.attempt + 1 >= ATTEMPTS:
                 await self._player.give_up(run, INTERRUPTED)
-        await self._queue.release([run for run in gone if run.attempt + 1 < ATTEMPTS])
+        await self._queue.release(self.claim(), [run for run in gone if run.attempt + 1 < ATTEMPTS])
         if gone:
             self.notify()
 

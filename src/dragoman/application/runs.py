@@ -88,8 +88,8 @@ class Runs:
         )
         with self.dispatcher.room() as claim:
             begun = await self.store.begin(run, claim=claim, idempotency=start.idempotency)
-            if begun.fresh and begun.run.status is RunStatus.IN_PROGRESS:
-                self.dispatcher.play(begun.run)
+            if claim is not None and begun.fresh and begun.run.status is RunStatus.IN_PROGRESS:
+                self.dispatcher.play(begun.run, claim)
         if begun.fresh and begun.run.status is RunStatus.QUEUED:
             self.dispatcher.notify()
         return begun.run

@@ -29,6 +29,7 @@ from dragoman.domain.text import storable_json
 from dragoman.domain.usage import Usage
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import Append, End, EventLog
+from dragoman.ports.runs import LEASE, SILENCE, Claim
 from dragoman.ports.runtime import Outcome, Provider, StopSignal, Turn
 from dragoman.ports.sessions import SessionStore
 
@@ -104,7 +105,7 @@ class _Recorder:
 class Performance:
     """One run being played here, as seen from outside: it can be asked to stop, or made to."""
 
-    def __init__(self, run: Run, channel: Channel, *, deadline: float) -> None:
+    def __init__(self, run: Run, channel: Channel, clock: Clock, *, deadline: float) -> None:
         self.run = run
         self.channel = channel
         self.stop = StopSignal()
@@ -113,6 +114,9 @@ class Performance:
         self.unstorable = False
         self.handed_over = False
         self._deadline = deadline
+        self._clock = clock
+        self._held: Claim | None = None
+        self._holding = asyncio.Event()
         self._playing: asyncio.Task[Outcome] | None = None
         channel.on_fenced = self.stop_now
         channel.on_unstorable = self._broken
@@ -124,6 +128,18 @@ class Performance:
         if self.stopped:
             playing.cancel()
         return await playing
+
+    def hold(self, claim: Claim) -> None:
+        """The run was claimed, or its claim renewed."""
+        self._held = claim
+        self._holding.set()
+
+    async def held(self) -> None:
+        """Wait until nobody can have taken the run away: its claim was renewed a moment ago. Whoever has lost it without
+        knowing, after sleeping for a while, is cancelled while it waits here."""
+        while self._held is None or self._held.until - LEASE + SILENCE < self._clock.now():
+            self._holding.clear()
+            await self._holding.wait()
 
     def cancel(self, mode: CancelMode) -> None:
         """``now``, or ``after_turn`` with a deadline. What was said stays in the history."""
@@ -179,7 +195,7 @@ class Player:
             channel.begin_with(started(run))
         else:
             channel.begin_behind_first()
-        performance = self.performances[run.id] = Performance(run, channel, deadline=self.cancel_deadline)
+        performance = self.performances[run.id] = Performance(run, channel, self.clock, deadline=self.cancel_deadline)
         return performance
 
     async def play(self, performance: Performance) -> None:
@@ -218,6 +234,7 @@ class Player:
                 max_turns=run.options.max_turns,
                 journal=journal_of(earlier),
                 stop=performance.stop,
+                held=performance.held,
             )
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))

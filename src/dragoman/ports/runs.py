@@ -11,6 +11,11 @@ from dragoman.domain.runs import CancelMode, Run, RunStatus
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 """How long after its run an idempotency key is known. Then it is as good as new."""
 
+LEASE = timedelta(seconds=15)
+"""How long a process that cannot be seen to have died, because it froze or its machine is gone, is waited for."""
+SILENCE = timedelta(seconds=3)
+"""A player that has not renewed its claims for so long, and can be seen to be gone, is not waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
@@ -108,14 +113,16 @@ class RunQueue(Protocol):
         abandoned."""
         ...
 
-    async def abandoned(self, player: str) -> Sequence[Run]:
-        """Unfinished runs that nobody plays: those whose claim is over, and where no other process can be alive, those
-        claimed by anyone but ``player``."""
+    async def abandoned(self, claim: Claim) -> Sequence[Run]:
+        """Unfinished runs that nobody plays, seen by somebody who could make this claim now: those whose own claim is over;
+        those whose player can be seen to have died, once it has not renewed for ``SILENCE``, so that one which only seems
+        dead has time to say that it is not; and where no other process can be alive, those of all other players."""
         ...
 
-    async def release(self, runs: Sequence[Run]) -> None:
-        """Queue runs in progress again, for their next attempt and in their old place. One whose attempt is over meanwhile
-        is left as it is, so of several who release the same run one succeeds."""
+    async def release(self, claim: Claim, runs: Sequence[Run]) -> None:
+        """Queue runs in progress again, for their next attempt and in their old place: one's own, and those that are still
+        abandoned. One whose attempt is over meanwhile is left as it is, so of several who release the same run one succeeds,
+        and one whose player has just renewed is not taken from it."""
         ...
 
     async def waiting(self) -> int:

@@ -46,6 +46,10 @@ class StopSignal:
             callback()
 
 
+async def _nobody_else() -> None:
+    """A run that nobody can take away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Everything a runtime needs to play a run."""
@@ -57,6 +61,9 @@ class Turn:
     max_turns: int | None = None
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
+    held: Callable[[], Awaitable[None]] = (
+        _nobody_else  # awaited right before a tool starts: nobody else can be playing the run
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,7 +262,7 @@ async def test_a_later_attempt_has_the_whole_history_and_leaves_nothing_to_trust
     run = (await store.runs.begin(replace(run, provider="openai"), claim=talk.claim("died"))).run
     assert await store.provider_conversations.resume(run) == "conv_1"
     keeper.conversations["conv_1"].append({"role": "user", "content": "Broken"})
-    await store.queue.release([run])
+    await store.queue.release(talk.claim(), [run])
     async with serving(keeper, client=client, store=store) as app:
         services = app.application.services
         again = await services.runs.wait(LOCAL, await services.runs.get(LOCAL, run.id), timeout=10)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from dragoman.adapters.memory.state import State, encoded, place
 from dragoman.domain.events import UNFINISHED, resumed, started
 from dragoman.domain.runs import CancelMode, Run, RunStatus
-from dragoman.ports.runs import Claim
+from dragoman.ports.runs import SILENCE, Claim
 
 
 def _now() -> datetime:
@@ -20,6 +20,7 @@ class MemoryQueue:
 
     state: State
     alone: bool = True  # nobody else plays these runs: a player of another name is a dead one
+    gone: Callable[[str], bool] = lambda _: False  # whether a player can be seen to have died
     now: Callable[[], datetime] = _now
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
@@ -40,16 +41,23 @@ class MemoryQueue:
         self.state.claims.update(dict.fromkeys(held, claim))
         return {id: self.state.marks.get(id) for id in held}
 
-    async def abandoned(self, player: str) -> Sequence[Run]:
-        now, claims = self.now(), self.state.claims.items()
-        gone = (id for id, claim in claims if claim.until < now or (self.alone and claim.player != player))
-        return sorted((self.state.runs[id] for id in gone), key=place)
+    async def abandoned(self, claim: Claim) -> Sequence[Run]:
+        return sorted(
+            (self.state.runs[id] for id, held in self.state.claims.items() if self._over(held, claim)), key=place
+        )
 
-    async def release(self, runs: Sequence[Run]) -> None:
+    async def release(self, claim: Claim, runs: Sequence[Run]) -> None:
         for given in runs:
-            run = self.state.runs.get(given.id)
-            if run and run.attempt == given.attempt and run.status is RunStatus.IN_PROGRESS:
+            run, held = self.state.runs.get(given.id), self.state.claims.get(given.id)
+            if run is None or held is None or run.attempt != given.attempt:
+                continue
+            if held.player == claim.player or self._over(held, claim):
                 self.state.put(replace(run, status=RunStatus.QUEUED, attempt=run.attempt + 1))
+
+    def _over(self, held: Claim, claim: Claim) -> bool:
+        if held.until < self.now() or (self.alone and held.player != claim.player):
+            return True
+        return held.until < claim.until - SILENCE and self.gone(held.player)
 
     async def waiting(self) -> int:
         return sum(self.state.runs[run_id].status is RunStatus.QUEUED for run_id in self.state.unfinished)

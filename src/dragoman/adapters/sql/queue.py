@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import Dialect, Engine, Script
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import Addition, chain
+from dragoman.adapters.sql.presence import SHOWN
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
 from dragoman.domain.events import UNFINISHED, Recorded, resumed, started
 from dragoman.domain.items import NewItem
 from dragoman.domain.runs import CancelMode, Run, RunStatus
-from dragoman.ports.runs import Claim
+from dragoman.ports.runs import SILENCE, Claim
 
 # The oldest queued runs, one per conversation, none behind an unfinished one.
 CLAIMABLE = f"""
@@ -28,22 +30,32 @@ UPDATE runs SET status = 'in_progress', player = :player, lease_until = :until, 
 WHERE id = :id AND status = 'queued'
 """
 
+# Whether a player whose claim is not over yet has died: where there can be others, it no longer holds the lock it shows itself by.
+GONE: Mapping[Dialect, str] = {
+    "sqlite": "CAST(:alone AS INTEGER) = 1 AND player <> :player",
+    "postgresql": f"lease_until < :doubtful AND NOT {SHOWN}",
+}
+OVER = {dialect: f"(lease_until < :now OR ({gone}))" for dialect, gone in GONE.items()}
+
 # Who waits for a person has no player, so its run is not among these.
-ABANDONED = f"""
-SELECT {RUN} FROM runs
-WHERE status IN ('in_progress', 'requires_action')
-  AND (lease_until < :now OR (CAST(:alone AS INTEGER) = 1 AND player <> :player))
-ORDER BY created_at, id
+ABANDONED = {
+    dialect: f"""
+SELECT {RUN} FROM runs WHERE status IN ('in_progress', 'requires_action') AND {over} ORDER BY created_at, id
 """  # noqa: S608 - constants
+    for dialect, over in OVER.items()
+}
 
 RENEW = """
 UPDATE runs SET lease_until = :until WHERE id = :id AND player = :player AND status = 'in_progress' RETURNING id, cancel
 """
 
-RELEASE = """
+RELEASE = {
+    dialect: f"""
 UPDATE runs SET status = 'queued', attempt = attempt + 1, player = NULL, lease_until = NULL
-WHERE id = :id AND attempt = :attempt AND status = 'in_progress'
-"""
+WHERE id = :id AND attempt = :attempt AND status = 'in_progress' AND (player = :player OR {over})
+"""  # noqa: S608 - constants
+    for dialect, over in OVER.items()
+}
 
 FINISHED = f"""
 SELECT max(position) FROM events WHERE run_id = :id AND kind NOT IN {UNFINISHED}
@@ -64,12 +76,16 @@ class SqlQueue:
     async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
         return await self.engine.write(_renew, claim, run_ids) if run_ids else {}
 
-    async def abandoned(self, player: str) -> Sequence[Run]:
-        return await self.engine.read(_abandoned, player, self.engine.alone)
+    async def abandoned(self, claim: Claim) -> Sequence[Run]:
+        return await self.engine.read(_abandoned, ABANDONED[self.engine.dialect], self._seen_by(claim))
 
-    async def release(self, runs: Sequence[Run]) -> None:
+    async def release(self, claim: Claim, runs: Sequence[Run]) -> None:
         if runs:
-            await self.engine.write(_release, runs)
+            await self.engine.write(_release, RELEASE[self.engine.dialect], self._seen_by(claim), runs)
+
+    def _seen_by(self, claim: Claim) -> dict[str, Any]:
+        doubtful = micros(claim.until - SILENCE)
+        return {"player": claim.player, "alone": int(self.engine.alone), "doubtful": doubtful}
 
     async def waiting(self) -> int:
         return await self.engine.read(_waiting)
@@ -120,13 +136,14 @@ def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, Cancel
     return dict(rows)
 
 
-def _abandoned(player: str, alone: bool) -> Script[Sequence[Run]]:
-    rows = yield ABANDONED, {"player": player, "alone": int(alone), "now": now()}
+def _abandoned(sql: str, seen: Mapping[str, Any]) -> Script[Sequence[Run]]:
+    rows = yield sql, {**seen, "now": now()}
     return [run_from(row) for row in rows]
 
 
-def _release(runs: Sequence[Run]) -> Script[None]:
-    yield RELEASE, [{"id": run.id, "attempt": run.attempt} for run in sorted(runs, key=lambda run: run.id)]
+def _release(sql: str, seen: Mapping[str, Any], runs: Sequence[Run]) -> Script[None]:
+    seen = {**seen, "now": now()}
+    yield sql, [{**seen, "id": run.id, "attempt": run.attempt} for run in sorted(runs, key=lambda run: run.id)]
 
 
 def _waiting() -> Script[int]:

@@ -2,7 +2,7 @@
 
 All processes listen on one channel, and each on one of its name. What is sent within a few milliseconds goes out in one
 statement, which is a transaction of its own: a NOTIFY takes a lock of the whole database when it commits, and nothing else
-shall wait for that. While the connection is lost signals are lost; when it is back, everybody here looks at everything.
+shall wait for that. The same connection shows the others that this process lives (``presence``). While the connection is lost signals are lost; when it is back, everybody here looks at everything.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any, get_args
 import psycopg
 from psycopg import AsyncConnection, Notify, sql
 
+from dragoman.adapters.sql import presence
 from dragoman.adapters.sql.postgres import CONNECT
 from dragoman.adapters.sql.schema import postgres_url
 from dragoman.ports.signals import Hearer, Signal, SignalKind
@@ -95,6 +96,7 @@ class PostgresSignals:
         try:
             for channel in (ALL, _channel(self._name)):
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            await connection.execute(presence.SHOW, [self._name])
             self._listening = True
             yield connection
         finally:

@@ -126,6 +126,7 @@ class _Performance:
             return Result(f"There is no tool {one.tool!r}.", failed=True)
         arguments = json.dumps(one.arguments)
         call = ToolCall(call_id, tool, arguments, self._agent, self._turn, self._recorder)
+        await self._turn.held()
         return await self._runtime.bench.use(call)
 
     def _tool(self, name: str) -> Tool | None:

@@ -131,6 +131,7 @@ def _inside_its_path(invoke: Invoke, *, bounded: bool = False) -> Invoke:
             return translate.returned(earlier.item["output"])
         with inside_call(play, context.tool_call_id):
             try:
+                await play.turn.held()
                 result = await invoke(context, arguments)
             except asyncio.CancelledError:  # its time is over, or the run's
                 play.failed.add(context.tool_call_id)
