@@ -44,6 +44,7 @@ class Conversation:
     status: ConversationStatus | Hidden = "active"
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    hold: bool = False  # it must be kept: neither time nor retention touch it
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def conversation_from(row: Row) -> Conversation:
         **{name: moment(values[name]) for name in ("created_at", "updated_at", "last_message_at")},
         "tags": tuple(orjson.loads(values["tags"])),
         "metadata": orjson.loads(values["metadata"]),
+        "hold": bool(values["hold"]),
     }
     return Conversation(**values)
 

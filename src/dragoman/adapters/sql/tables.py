@@ -57,6 +57,7 @@ conversations = Table(
     Column("updated_at", Time, nullable=False),
     Column("last_message_at", Time, nullable=False),
     Column("expires_at", Time),
+    Column("hold", Integer, server_default="0", nullable=False),  # 0 | 1: no retention removes it
     UniqueConstraint("tenant", "owner", "key"),
     Index("ix_conversations_recent", "tenant", "owner", "last_message_at", "id"),
 )

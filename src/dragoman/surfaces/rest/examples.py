@@ -104,6 +104,7 @@ CONVERSATION = {
     "status": "active",
     "tags": ["school"],
     "metadata": {},
+    "hold": False,
     "branch": _BRANCH_ID,
     "created_at": "2026-11-20T09:30:00+00:00",
     "updated_at": "2026-11-20T09:30:02+00:00",

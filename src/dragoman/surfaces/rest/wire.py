@@ -305,6 +305,7 @@ def conversation_record(conversation: Conversation) -> dict[str, Any]:
         "status": conversation.status,
         "tags": conversation.tags,
         "metadata": conversation.metadata,
+        "hold": conversation.hold,
         "branch": conversation.branch,
         "created_at": conversation.created_at,
         "updated_at": conversation.updated_at,
