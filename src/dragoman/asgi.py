@@ -196,7 +196,7 @@ def _routers(services: Services) -> list[APIRouter]:
 def _options(settings: Settings) -> HttpOptions:
     hosts = frozenset((*LOOPBACK, "[::1]", *settings.allowed_hosts))
     access = Access(hosts=hosts, json_only=True) if settings.loopback_only else Access()
-    return HttpOptions(access=access, body_limit=settings.body_limit)
+    return HttpOptions(access=access, body_limit=settings.body_limit, origins=settings.cors_origins)
 
 
 def _app_from_environment() -> Dragoman:

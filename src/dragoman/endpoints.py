@@ -88,7 +88,7 @@ class EndpointTable(_Table):
     api_key_env: str | None = Field(default=None, min_length=1, examples=['"MY_API_KEY"'])
     dialect: Dialect | None = Field(default=None, examples=['"chat"'])
     client: Client | None = Field(default=None, examples=['"fast"'])
-    headers: dict[str, str] = Field(default={}, examples=['{ "api-key" = "${AZURE_KEY}" }'])
+    headers: dict[str, str] = Field(default={}, repr=False, examples=['{ "api-key" = "${AZURE_KEY}" }'])
     query: dict[str, str] = Field(default={}, examples=['{ "api-version" = "2025-04-01" }'])
     models: tuple[str, ...] = Field(default=(), examples=['["llama*", "qwen3:8b"]'])
     timeouts: TimeoutsTable = Field(default=TimeoutsTable(), examples=["{ connect = 5, first_token = 20 }"])

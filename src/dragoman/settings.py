@@ -29,8 +29,8 @@ class WrongSettings(ValueError):
     """The start is refused; the text says which setting is wrong, why, and what a right one looks like."""
 
 
-def _setting(default: Any, name: str, *more: str, about: str, example: str) -> Any:
-    return Field(default, validation_alias=AliasChoices(name, *more), description=about, examples=[example])
+def _setting(default: Any, name: str, *more: str, about: str, example: str, repr: bool = True) -> Any:
+    return Field(default, validation_alias=AliasChoices(name, *more), description=about, examples=[example], repr=repr)
 
 
 class Settings(BaseSettings):
@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         about="More Host headers to accept without authentication.",
         example="agents.local",
     )
+    cors_origins: Names = _setting(
+        (),
+        "DRAGOMAN_CORS_ORIGINS",
+        about="Origins of web pages that may call from a browser; unset, none.",
+        example="https://app.example.com",
+    )
     body_limit: int = _setting(
         4_194_304, "DRAGOMAN_BODY_LIMIT", about="The largest request body, in bytes.", example="4194304"
     )
@@ -129,6 +135,7 @@ class Settings(BaseSettings):
         "DATABASE_URL",
         about="The database, SQLite or PostgreSQL; wins over SESSION_DB_PATH.",
         example="postgresql://user:password@localhost/dragoman",
+        repr=False,  # it may hold a password
     )
     db_pool_size: int = _setting(
         10, "DRAGOMAN_DB_POOL_SIZE", about="PostgreSQL: connections each process keeps open.", example="10"
@@ -394,8 +401,21 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with https:// or http://")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(f"{origin!r} is no origin: scheme, host and perhaps a port, without a path")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if "*" in self.cors_origins and not self.tokens:
+            raise ValueError(
+                "DRAGOMAN_CORS_ORIGINS: with * every web page that somebody opens could talk to a server that asks nobody "
+                "who they are. Name the origins, or set DRAGOMAN_AUTH=token"
+            )
         if self.workers > 1 and self.postgres_url is None:
             raise ValueError(
                 f"WEB_CONCURRENCY: {self.workers} processes cannot play runs over one SQLite file; use 1. "

@@ -59,6 +59,8 @@ def test_a_database_url_wins_over_the_session_file(monkeypatch: pytest.MonkeyPat
         ({"WEB_CONCURRENCY": "2"}, ["WEB_CONCURRENCY", "SQLite", "PostgreSQL"]),
         ({"DRAGOMAN_ROLE": "api"}, ["DRAGOMAN_ROLE", "SQLite", "PostgreSQL"]),
         ({"DRAGOMAN_AUTH": "tokens", "JWT_SECRET": "s3cret"}, ["DRAGOMAN_AUTH", "Example: DRAGOMAN_AUTH=token"]),
+        ({"DRAGOMAN_CORS_ORIGINS": "https://a.example/path"}, ["DRAGOMAN_CORS_ORIGINS", "no origin"]),
+        ({"DRAGOMAN_CORS_ORIGINS": "*"}, ["DRAGOMAN_CORS_ORIGINS", "every web page"]),
         ({"JWT_JWKS_URL": "example.com/jwks"}, ["JWT_JWKS_URL", "https://"]),
         ({"DRAGOMAN_DEFAULT_PROVIDER": "other"}, ["DRAGOMAN_DEFAULT_PROVIDER", "other"]),
     ],

@@ -36,6 +36,7 @@ def serve(
     import uvicorn
 
     from dragoman.adapters.telemetry import logs
+    from dragoman.cli.protocol import LimitedHead
 
     logs.configure(settings.log_level, settings.log_format)
     options = {
@@ -47,6 +48,7 @@ def serve(
         "access_log": False,  # ours is written by the application
         "server_header": False,
         "ws": "none",
+        "http": LimitedHead,
     }
     # A new process reads the environment again, after every change or as one of several.
     os.environ.update(

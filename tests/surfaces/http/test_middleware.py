@@ -123,3 +123,49 @@ async def test_no_form_of_another_site_can_start_work_at_a_local_server(headers,
 async def test_a_server_that_was_opened_answers_everybody():
     async with house(client=("10.0.0.7", 1)) as at:
         assert (await at.client.get("/agents", headers={"host": "agents.example"})).status_code == 200
+
+
+# What every answer says, and which web pages may read it
+
+
+@pytest.mark.parametrize("path", ["/agents", "/livez", "/nowhere", "/docs", "/v1/models", "/v1/nothing"])
+async def test_no_answer_is_kept_framed_or_taken_for_something_else(path):
+    async with house() as at:
+        headers = (await at.client.get(path)).headers
+    assert headers.get_list("cache-control") == ["no-store"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_a_stream_says_itself_how_it_is_kept():
+    async with house() as at:
+        answer = await at.client.post("/chat/stream", json={"input": "Hello"})
+    assert answer.headers.get_list("cache-control") == ["no-cache"]
+
+
+PAGE = {"origin": "https://app.example.com"}
+ASKING = {**PAGE, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+
+
+async def test_no_web_page_of_another_origin_may_call_unless_it_is_named():
+    async with house() as at:
+        asked = await at.client.options("/chat/run", headers=ASKING)
+        answer = await at.client.get("/agents", headers=PAGE)
+    assert asked.status_code == 405
+    assert not [name for name in (*asked.headers, *answer.headers) if name.startswith("access-control")]
+
+
+async def test_a_web_page_that_is_named_may_call_and_read_even_errors():
+    async with house(options=HttpOptions(origins=("https://app.example.com",)), auth="token") as at:
+        asked = await at.client.options("/chat/run", headers=ASKING)
+        refused = await at.client.get("/agents", headers=PAGE)
+        other = await at.client.get("/agents", headers={"origin": "https://evil.example.com"})
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "authorization" in asked.headers["access-control-allow-headers"]
+    assert "access-control-allow-credentials" not in asked.headers
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "www-authenticate" in refused.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in other.headers

@@ -26,9 +26,9 @@ class ModelEndpoint:
     """An OpenAI-compatible server. OpenAI's own is spoken to in Responses, any other in Chat Completions, unless said."""
 
     base_url: str = OPENAI_BASE_URL
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     dialect: Dialect | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # one of them may be a key
     query: dict[str, str] = field(default_factory=dict)
     client: Client = "fast"  # ours, or the SDK's own
     limits: TimeLimits | None = None  # unset: the provider's

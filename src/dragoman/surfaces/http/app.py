@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 import dragoman
 from dragoman.application.services import Services
@@ -34,6 +35,7 @@ NO_ENVELOPES: Mapping[str, problems.Envelope] = MappingProxyType({})
 class HttpOptions:
     access: Access = field(default_factory=Access)
     body_limit: int = 4 * 1024 * 1024  # bytes
+    origins: tuple[str, ...] = ()  # of web pages that may call
 
 
 def create_http_app(
@@ -58,6 +60,7 @@ def create_http_app(
         exception_handlers=dict.fromkeys(problems.HANDLED, problems.handle),
         middleware=[
             Middleware(Surroundings, metrics=metrics, envelopes=envelopes),
+            *([_cross_origin(options.origins)] if options.origins else ()),
             Middleware(LocalOnly, access=options.access),
             Middleware(BodyLimit, limit=options.body_limit),
         ],
@@ -68,6 +71,18 @@ def create_http_app(
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _cross_origin(origins: Sequence[str]) -> Middleware:
+    """Web pages of these origins may call, with a token that they hold; cookies mean nothing here."""
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],  # official clients send many of their own
+        expose_headers=["location", "retry-after", "www-authenticate", "x-request-id"],
+        max_age=600,
+    )
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

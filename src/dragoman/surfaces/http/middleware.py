@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fastapi import HTTPException
@@ -19,6 +19,13 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+Header = tuple[bytes, bytes]
+SAFE: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+PRIVATE: Header = (b"cache-control", b"no-store")
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked every few seconds by machines; worth a line only to those who debug."""
 
@@ -62,7 +69,7 @@ class Surroundings:
             nonlocal status, waited
             if message["type"] == "http.response.start":
                 status, waited = message["status"], time.perf_counter() - began
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = _answered(message.get("headers", ()), request_id)
             await send(message)
 
         with log_fields(request=request_id, trace=trace):
@@ -168,6 +175,12 @@ def _identify(scope: Scope) -> tuple[str, str | None]:
         elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
             trace = value.decode()
     return request_id or new_request_id(), trace
+
+
+def _answered(headers: Iterable[Header], request_id: str) -> list[Header]:
+    """The headers of every answer. Nothing is to be kept by whoever passes it on, unless the answer says otherwise."""
+    found = [*headers, (b"x-request-id", request_id.encode()), *SAFE]
+    return found if any(name == b"cache-control" for name, _ in found) else [*found, PRIVATE]
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
