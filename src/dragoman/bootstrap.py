@@ -34,6 +34,7 @@ from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key, key_from
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
+from dragoman.domain.runs import Habits
 from dragoman.domain.tools import Tool
 from dragoman.endpoints import read_models
 from dragoman.ports.audit import AuditLog
@@ -196,7 +197,8 @@ def build(
     if not isinstance(signals, Alone):
         checks["signals"] = signals.check
     models = frozenset((*settings.allowed_models, *settings.plain_models))
-    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web)
+    habits = Habits(settings.on_busy, settings.on_disconnect)
+    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web, habits)
     conversations = Conversations(store.sessions, log, signals, clock, enabled)
     services = Services(
         runs=runs,

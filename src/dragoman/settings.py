@@ -12,6 +12,8 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from dragoman.domain.runs import OnBusy, OnDisconnect
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SQLITE_PREFIX = "sqlite:///"
 POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://.")
@@ -258,6 +260,18 @@ class Settings(BaseSettings):
         "DRAGOMAN_TOOL_OUTPUT_LIMIT",
         about="How many characters of a tool's result are kept; the rest is cut, with a note for the model.",
         example="100000",
+    )
+    on_busy: OnBusy = _setting(
+        "queue",
+        "DRAGOMAN_ON_BUSY",
+        about="What a message does to a conversation that is busy, unless its agent or the request says otherwise.",
+        example="interrupt",
+    )
+    on_disconnect: OnDisconnect = _setting(
+        "continue",
+        "DRAGOMAN_ON_DISCONNECT",
+        about="What becomes of a run whose readers have left, unless its agent or the request says otherwise.",
+        example="cancel",
     )
     max_runs: int = _setting(
         200,

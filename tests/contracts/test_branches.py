@@ -281,7 +281,18 @@ class Model:
     paths: dict[str, list[str]] = field(default_factory=dict)
     current: str = ""
     playing: Run | None = None
-    waiting: list[Run] = field(default_factory=list)
+    waiting: list[Run] = field(default_factory=list)  # those that were cancelled meanwhile too
+    cancelled: set[str] = field(default_factory=set)
+
+    @property
+    def alive(self) -> list[Run]:
+        return [run for run in self.waiting if run.id not in self.cancelled]
+
+    def settle(self) -> None:
+        """What was cancelled while it waited is said when nothing is before it any more."""
+        while not self.playing and self.waiting and self.waiting[0].id in self.cancelled:
+            run = self.waiting.pop(0)
+            self.paths[run.branch] += [text_of(content) for content in run.input]
 
     def place(self, text: str) -> list[str]:
         """The path that ends with a text; every text is said once."""
@@ -368,14 +379,15 @@ def machine(store: Store, runner: asyncio.Runner):
             self.do(self.talk.finish(run, text))
             self.model.paths[run.branch].append(text)
             self.model.playing = None
+            self.model.settle()
 
-        @precondition(lambda self: self.model.waiting)
+        @precondition(lambda self: self.model.alive)
         @rule(data=st.data())
         def cancel(self, data):
-            run = data.draw(st.sampled_from(self.model.waiting))
+            run = data.draw(st.sampled_from(self.model.alive))
             self.do(store.runs.cancel(SARAH, run.id, "now"))
-            self.model.waiting.remove(run)
-            self.model.paths[run.branch] += [text_of(content) for content in run.input]
+            self.model.cancelled.add(run.id)
+            self.model.settle()
 
         @precondition(lambda self: self.model.paths)
         @rule(data=st.data())
@@ -411,7 +423,7 @@ def machine(store: Store, runner: asyncio.Runner):
         def delete(self, sure):
             if sure == 0:
                 unfinished = self.do(store.sessions.delete(SARAH, "s"))
-                assert len(unfinished) == len(self.model.waiting) + bool(self.model.playing)
+                assert len(unfinished) == len(self.model.alive) + bool(self.model.playing)
                 self.model = Model()
 
         @invariant()

@@ -255,8 +255,9 @@ async def test_cancelling_a_queued_run_ends_it_and_keeps_its_message(talk: Talk,
     (last,) = await talk.log(waiting)
     assert last.position == first_position(0)
     assert last.event == RunCompleted(RunStatus.CANCELLED, None, Usage(), session_id="s")
+    assert await talk.texts() == ["One"]
     await talk.finish(going)
-    assert await talk.texts() == ["One", "Two", "Hi!"]
+    assert await talk.texts() == ["One", "Hi!", "Two"]  # behind the turn in which it was cancelled
     assert await store.queue.claim(talk.claim(), 10) == []
 
 

@@ -63,8 +63,8 @@ async def test_all_others_hear_what_is_sent_to_all(make: Callable[[str], Signals
     async with listening(one) as at_one, listening(two) as at_two, listening(three) as at_three:
         one.send("claimable")
         assert await at_two.next() == await at_three.next() == Signal("claimable", sender="one")
-        two.send("stopped", ["run_1"])
-        assert await at_one.next() == Signal("stopped", frozenset({"run_1"}), "two"), "nobody hears himself"
+        two.send("asked", ["run_1"])
+        assert await at_one.next() == Signal("asked", frozenset({"run_1"}), "two"), "nobody hears himself"
 
 
 async def test_one_hears_what_is_sent_to_it_alone(make: Callable[[str], Signals]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,7 +22,7 @@ from dragoman.domain.events import Delta, ItemDone, Recorded, RunCompleted
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
 from dragoman.domain.items import Item, NewItem, assistant_message, message
-from dragoman.domain.runs import Run, RunOptions, RunStatus
+from dragoman.domain.runs import OnBusy, Run, RunOptions, RunStatus
 from dragoman.domain.text import storable
 from dragoman.domain.usage import Usage
 from dragoman.ports.events import Append, End
@@ -106,7 +106,7 @@ def comparable(answer: Any) -> Any:
         case Item():
             return replace(answer, created_at=FAR, id="an item", parent=answer.parent and "an item")
         case Begun():
-            return replace(answer, run=comparable(answer.run))
+            return replace(answer, run=comparable(answer.run), disturbed=comparable(answer.disturbed))
         case RunPage():
             return replace(answer, runs=comparable(answer.runs))
         case ItemPage():
@@ -135,7 +135,7 @@ def machine(stores: Stores) -> type[RuleBasedStateMachine]:
             session=st.none() | sessions,
             text=texts,
             claimed=st.booleans(),
-            on_busy=st.sampled_from(["queue", "reject"]),
+            on_busy=st.sampled_from([None, *get_args(OnBusy)]),
             key=st.none() | st.sampled_from("kl"),
             late=st.integers(-2, 2),
         )

@@ -11,8 +11,9 @@ from dragoman.adapters.memory.runs import MemoryRuns
 from dragoman.adapters.memory.state import State, place
 from dragoman.application.log import Channel, LiveLog
 from dragoman.domain.events import Event, Recorded
+from dragoman.domain.identity import Principal
 from dragoman.domain.journal import Journal
-from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus
 from dragoman.ports.events import Append, End
 from dragoman.ports.runs import Begun, Claim, IdempotencyKey
 from dragoman.ports.runtime import AgentRuntime, Outcome, Provider, Recorder, Turn
@@ -62,7 +63,7 @@ class ImpatientQueue(MemoryQueue):
 class DeafQueue(MemoryQueue):
     """Keeps to itself that somebody wants a run to stop."""
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:
         return dict.fromkeys(await super().renew(claim, run_ids))
 
 
@@ -78,6 +79,37 @@ class KeylessRuns(MemoryRuns):
 
     async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
         return await super().begin(run, claim=claim)
+
+
+class ForgetfulRuns(MemoryRuns):
+    """Undoes a turn without keeping it."""
+
+    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+        begun = await super().begin(run, claim=claim, idempotency=idempotency)
+        if (undone := begun.disturbed) is not None and undone.superseded_by:
+            del self.state.branches[undone.conversation_id or ""][undone.branch or ""]
+        return begun
+
+
+class StubbornRuns(MemoryRuns):
+    """Undoes a turn and lets its player write on."""
+
+    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+        begun = await super().begin(run, claim=claim, idempotency=idempotency)
+        if (undone := begun.disturbed) is not None and undone.superseded_by:
+            self.state.runs[undone.id] = replace(undone, status=RunStatus.IN_PROGRESS, attempt=undone.attempt - 1)
+        return begun
+
+
+class RashRuns(MemoryRuns):
+    """Lets a message that is cancelled while it waits into the middle of a turn."""
+
+    async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
+        run = await super().cancel(principal, run_id, mode)
+        if run_id in self.state.unsaid:
+            self.state.unsaid.discard(run_id)
+            self.state.enter(run)
+        return run
 
 
 @dataclass(slots=True)
@@ -172,7 +204,7 @@ BROKEN: dict[str, Fault] = {
         Parts(_ports(events=UnfencedEvents), weather=("freeze", "slow_down")), "was over", seeds=range(300)
     ),
     "a release does not check the attempt": Fault(
-        Parts(_ports(queue=RecklessQueue), weather=("crash", "slow_down")), "is taken from", seeds=range(1000)
+        Parts(_ports(queue=RecklessQueue), weather=("crash", "slow_down")), "is taken from", seeds=range(2850, 3850)
     ),
     "a claim does not wait for the run before": Fault(Parts(_ports(queue=ImpatientQueue)), "the turns of"),
     "a takeover is not announced": Fault(Parts(_ports(queue=SilentQueue)), "the attempts of"),
@@ -180,6 +212,9 @@ BROKEN: dict[str, Fault] = {
         Parts(_ports(queue=DeafQueue)), "is not told", seeds=range(300)
     ),
     "nobody takes over": Fault(Parts(_ports(queue=SleepyQueue)), "does not end"),
+    "an undone turn is thrown away": Fault(Parts(_ports(runs=ForgetfulRuns)), "is not to be seen"),
+    "an undone turn goes on": Fault(Parts(_ports(runs=StubbornRuns)), "is still in_progress"),
+    "a cancelled message enters a turn": Fault(Parts(_ports(runs=RashRuns)), "the turns of", seeds=range(300)),
     "a repeated request is a new one": Fault(Parts(_ports(runs=KeylessRuns)), "one key gave"),
     "a message is acknowledged before it is stored": Fault(
         Parts(near=lambda ports: replace(ports, runs=HastyRuns(ports.runs))), "was acknowledged and is not there"

@@ -5,11 +5,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from random import Random
+from typing import get_args
 
 from dragoman.application.runs import StartRun
 from dragoman.domain.errors import Conflict, ConversationBusy, NotFound, Unavailable
 from dragoman.domain.events import RunFailed
-from dragoman.domain.runs import Run, RunOptions
+from dragoman.domain.runs import OnBusy, Run, RunOptions
 from dragoman.ports.runs import IdempotencyKey
 from tests.simulation.agents import SCRIPTS
 from tests.simulation.replica import Batch, Replica, Unreachable
@@ -17,6 +18,7 @@ from tests.simulation.store import USER
 from tests.simulation.witness import Reader, Request, Witness
 
 AGENTS = tuple(SCRIPTS)
+POLICIES: tuple[OnBusy, ...] = ("queue", "queue", *get_args(OnBusy))
 UNANSWERED = (Unreachable, Unavailable)
 
 
@@ -72,7 +74,7 @@ class Client:
         request = Request(text, session, keyed)
         self._witness.requests.append(request)
         options = RunOptions(
-            on_busy="reject" if self._chance(0.2) else "queue",
+            on_busy=self._dice.choice(POLICIES),
             on_disconnect="cancel" if self._chance(0.1) else "continue",
         )
         key = IdempotencyKey(text, "POST /", text) if keyed else None

@@ -81,7 +81,7 @@ def test_worlds_are_eventful():
     stories = [simulate(seed) for seed in range(60)]
 
     assert sum(story.runs for story in stories) > 240
-    assert sum(story.attempts for story in stories) > sum(story.runs for story in stories), "some are taken over"
+    assert any(story.attempts > story.runs for story in stories), "some are taken over"
 
 
 def test_a_seed_tells_the_same_story_in_any_process():

@@ -22,7 +22,7 @@ from dragoman.domain.events import (
     RunStarted,
 )
 from dragoman.domain.items import Content, Item, complete_pairs, text_of
-from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
+from dragoman.domain.runs import Asked, Run, RunStatus, first_position
 from dragoman.ports.events import Append
 from dragoman.ports.runs import Begun, Claim
 from dragoman.ports.runtime import Turn
@@ -113,6 +113,8 @@ class Witness:
     def _begun(self, player: str, begun: Begun) -> None:
         if begun.fresh:
             self.accepted[begun.run.id] = begun.run
+            if begun.disturbed is not None:
+                self.cancelled.add(begun.disturbed.id)
             if begun.run.status is RunStatus.IN_PROGRESS:
                 self._claimed(player, begun.run)
 
@@ -134,7 +136,7 @@ class Witness:
         if before != player:
             self.broken.append(f"{player} was given attempt {run.attempt} of {run.id}, which is {before}'s")
 
-    def _renewed(self, claim: Claim, run_ids: Iterable[str], held: Mapping[str, CancelMode | None]) -> None:
+    def _renewed(self, claim: Claim, run_ids: Iterable[str], held: Mapping[str, Asked | None]) -> None:
         for run_id in run_ids:
             if run_id in self.cancelled and run_id in held and held[run_id] is None:
                 self.broken.append(f"{claim.player} is not told that {run_id} was asked to stop")
@@ -226,6 +228,8 @@ class Witness:
     def _check_attempts(self, run: Run, log: list[Recorded]) -> None:
         begun = [entry for entry in log if isinstance(entry.event, RunStarted | RunResumed)]
         places = [first_position(attempt) for attempt in range(run.attempt + 1) if (run.id, attempt) in self.players]
+        if run.superseded_by:
+            places.append(first_position(run.attempt))
         if [entry.position for entry in begun] != places:
             self.broken.append(f"the attempts of {run.id} begin at {[e.position for e in begun]}, not at {places}")
 
@@ -258,25 +262,33 @@ class Witness:
             self.broken.append(f"a reader of {reader.run_id} misses {missing} and has {doubled} too much")
 
     def _check_history(self, conversation_id: str) -> None:
-        items = self._items(conversation_id)
+        runs = [self.state.runs[run.id] for run in self.accepted.values() if run.conversation_id == conversation_id]
+        current = self._items(conversation_id, self.state.conversations[conversation_id].branch)
+        order = [run_id for run_id, _ in groupby(item.run_id for item in current)]
+        expected = [run.id for run in runs if not run.superseded_by]
+        if order != expected:
+            self.broken.append(f"the turns of {conversation_id} are {order}, accepted were {expected}")
+        for run in runs:
+            self._check_place(run, current)
+
+    def _check_place(self, run: Run, current: list[Item]) -> None:
+        """It is on the current branch, or on one that says by what it was superseded."""
+        assert run.conversation_id is not None
+        items = current
+        if run.superseded_by:
+            branch = self.state.branches[run.conversation_id].get(run.branch or "")
+            if branch is None or branch.superseded_by != run.superseded_by:
+                self.broken.append(f"{run.id} was undone and is not to be seen")
+                return
+            items = self._items(run.conversation_id, branch.id)
         contents = [item.content for item in items]
         if complete_pairs(contents) != contents:
-            self.broken.append(f"the history of {conversation_id} has a torn call")
-        accepted = [run.id for run in self.accepted.values() if run.conversation_id == conversation_id]
-        played = {run_id for run_id, _ in self.players}
-        parts = groupby(item.run_id for item in items if item.run_id in played)
-        order = [run_id for run_id, _ in parts]
-        if order != [run_id for run_id in accepted if run_id in played]:
-            self.broken.append(f"the turns of {conversation_id} are {order}, accepted were {accepted}")
-        # One that was cancelled while it waited stands where the conversation was at that moment.
-        for run_id in accepted:
-            said = [item.content for item in items if item.run_id == run_id]
-            self._check_turn(self.state.runs[run_id], said)
+            self.broken.append(f"the history of {run.id} has a torn call")
+        self._check_turn(run, [item.content for item in items if item.run_id == run.id])
 
-    def _items(self, conversation_id: str) -> list[Item]:
-        """The history, oldest first."""
-        conversation = self.state.conversations[conversation_id]
-        item_id = self.state.branches[conversation_id][conversation.branch].head
+    def _items(self, conversation_id: str, branch: str) -> list[Item]:
+        """A history, oldest first."""
+        item_id = self.state.branches[conversation_id][branch].head
         items: list[Item] = []
         while item_id is not None:
             items.append(self.state.items[conversation_id][item_id])

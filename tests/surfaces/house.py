@@ -16,6 +16,7 @@ from dragoman.adapters.memory import MemoryStore
 from dragoman.bootstrap import Application, build
 from dragoman.domain.agents import AgentSpec
 from dragoman.domain.identity import Principal
+from dragoman.domain.runs import Habits
 from dragoman.domain.tools import Tool
 from dragoman.providers.scripted import build_scripted_provider
 from dragoman.settings import Settings
@@ -62,7 +63,9 @@ async def house(scripts=None, *, options=None, silence=10.0, client=None, store=
     """Everything started, and a client that asks in process."""
     overrides = {name: given.pop(name) for name in ("authenticator", "providers") if name in given}
     scripts = scripts or {}
-    specs = [AgentSpec(key, key.title(), "Be kind.", "A test agent.") for key in {"chat": None, **scripts}]
+    habits = given.pop("habits", Habits())
+    keys = {"chat": None, **scripts}
+    specs = [AgentSpec(key, key.title(), "Be kind.", "A test agent.", habits=habits) for key in keys]
     registry = BuiltinTools().plus(tools or []) if isinstance(tools or [], list) else tools
     provider = build_scripted_provider(specs, scripts=scripts, tools=registry)
     overrides.setdefault("providers", {provider.name: provider})

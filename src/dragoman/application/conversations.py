@@ -137,7 +137,7 @@ class Conversations:
                 last_word = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=name)
                 channel.dismiss(last_word)
         if gone:  # whoever plays them elsewhere finds that they are not his any more
-            self.signals.send("stopped", gone)
+            self.signals.send("asked", gone)
 
     def _check_enabled(self) -> None:
         if not self.enabled:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 
 from dragoman.application.turn import Performance, Player
@@ -51,7 +51,7 @@ class Dispatcher:
         self._nothing_reserved = asyncio.Event()
         self._nothing_reserved.set()
         self._wake = asyncio.Event()
-        self._asked: set[str] = set()  # runs of ours that somebody elsewhere asked to stop
+        self._asked: set[str] = set()  # runs of ours of which somebody asked something
         self._look = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -173,6 +173,7 @@ class Dispatcher:
             runs = await self._queue.claim(claim, free)
             for run in runs:
                 self.play(run, claim)
+            self.look_at(run.id for run in runs if run.attempt)  # what was asked of an earlier attempt
             if len(runs) < free:
                 return
             taken = True
@@ -200,7 +201,7 @@ class Dispatcher:
                 steady = timedelta()
 
     async def _asked_before(self, deadline: float) -> set[str]:
-        """Runs of ours that somebody elsewhere asked to stop; none if nobody does before ``deadline``."""
+        """Runs of ours of which somebody asked something; none if nobody does before ``deadline``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await self._look.wait()
@@ -219,16 +220,19 @@ class Dispatcher:
                 performance.channel.fence()
                 continue
             performance.hold(claim)
-            if mode := held[run_id]:
-                performance.cancel(mode)
+            if asked := held[run_id]:
+                performance.ask(asked)
 
-    def ask_to_stop(self, run_id: str) -> None:
-        """Somebody elsewhere plays this run, and should look what is asked of it."""
-        self._signals.send("stopped", [run_id])
+    def tell(self, run_id: str) -> None:
+        """Something is asked of this run, or it was taken from its player: whoever that is should look."""
+        if run_id in self._player.performances:
+            self.look_at([run_id])
+        else:
+            self._signals.send("asked", [run_id])
 
-    def asked_to_stop(self, run_ids: Collection[str]) -> None:
-        """Some runs were asked to stop, perhaps some of ours."""
-        if ours := self._player.performances.keys() & run_ids:
+    def look_at(self, run_ids: Iterable[str]) -> None:
+        """Something is asked of these runs. Perhaps some are ours."""
+        if ours := self._player.performances.keys() & set(run_ids):
             self._asked |= ours
             self._look.set()
 

@@ -19,8 +19,8 @@ class Hearing:
         match signal.kind:
             case "claimable":
                 self.dispatcher.wake()
-            case "stopped":
-                self.dispatcher.asked_to_stop(signal.run_ids)
+            case "asked":
+                self.dispatcher.look_at(signal.run_ids)
             case "followed" | "awaited":
                 new = audience.heard(signal.kind, signal.sender, signal.run_ids)
                 ours = [run_id for run_id in new if self.log.live(run_id) or audience.has_rested(run_id)]

@@ -15,7 +15,7 @@ from dragoman.domain.events import TERMINAL, Recorded, RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
 from dragoman.domain.items import Content, message, urls_in
-from dragoman.domain.runs import CancelMode, Run, RunOptions, RunStatus
+from dragoman.domain.runs import CancelMode, Habits, Run, RunOptions, RunStatus
 from dragoman.domain.text import storable, storable_json
 from dragoman.domain.tools import DeclaredTool
 from dragoman.ports.clock import Clock
@@ -31,6 +31,10 @@ ROLES = ("user", "assistant", "system", "developer")
 MAX_SESSION_ID = 255
 MAX_TOOLS = 128
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+UNSAID = Habits(on_busy="queue", on_disconnect="continue")
+"""What holds when neither caller nor agent nor server says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Runs:
     sessions_enabled: bool = True
     allowed_models: frozenset[str] = frozenset()
     guard: UrlGuard = field(default_factory=Unguarded)
+    habits: Habits = field(default_factory=Habits)  # the server's
 
     async def start(self, principal: Principal, start: StartRun) -> Run:
         """Accept a run. When this returns the message is stored, and the run is playing or queued."""
@@ -82,7 +87,7 @@ class Runs:
             session_id=session_id,
             input=() if again else await self._checked_input(start.input),
             created_at=self.clock.now(),
-            options=start.options,
+            options=start.options.or_else(card.habits, self.habits, UNSAID),
             context=storable_json(start.context),
             trace=start.trace,
         )
@@ -90,6 +95,8 @@ class Runs:
             begun = await self.store.begin(run, claim=claim, idempotency=start.idempotency)
             if claim is not None and begun.fresh and begun.run.status is RunStatus.IN_PROGRESS:
                 self.dispatcher.play(begun.run, claim)
+        if begun.disturbed is not None:
+            self._tell(begun.disturbed)
         if begun.fresh and begun.run.status is RunStatus.QUEUED:
             self.dispatcher.notify()
         return begun.run
@@ -202,14 +209,15 @@ class Runs:
     async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
         """Ask a run to stop: after its turn, or now. What it said stays in the history."""
         run = await self.store.cancel(principal, run_id, mode)
-        if performance := self.dispatcher.performance(run_id):
-            performance.cancel(mode)
-        elif run.status.ended:  # nobody played it, so nobody else tells those who wait for it
-            self.log.audience.wake([run_id])
-            self.log.audience.tell([run_id], resting=[run_id])
-        else:
-            self.dispatcher.ask_to_stop(run_id)
+        self._tell(run)
         return run
+
+    def _tell(self, run: Run) -> None:
+        """Something was asked of this run, or it was ended from outside: its player should look, and its readers."""
+        self.dispatcher.tell(run.id)
+        if run.status.ended:
+            self.log.audience.wake([run.id])
+            self.log.audience.tell([run.id], resting=[run.id])
 
 
 def _ends(batch: Sequence[Recorded]) -> bool:

@@ -9,24 +9,13 @@ from typing import TypeVar
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
 from dragoman.domain.errors import DragomanError, Invalid, StorageUnavailable
-from dragoman.domain.events import (
-    Delta,
-    Event,
-    ItemDone,
-    ModelAnswered,
-    ModelFailed,
-    Recorded,
-    RunCompleted,
-    RunFailed,
-    RunResumed,
-    started,
-)
+from dragoman.domain.events import Event, Recorded, RunCompleted, RunFailed, started
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Content, NewItem, answering, assistant_message, complete_pairs, is_output, window
+from dragoman.domain.items import Content, answering, is_output, window
 from dragoman.domain.journal import journal_of
-from dragoman.domain.runs import CancelMode, Run, RunError, RunStatus, first_position
+from dragoman.domain.runs import Asked, Run, RunError, RunStatus, first_position
+from dragoman.domain.story import Story
 from dragoman.domain.text import storable_json
-from dragoman.domain.usage import Usage
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import Append, End, EventLog
 from dragoman.ports.runs import LEASE, SILENCE, Claim
@@ -45,44 +34,6 @@ T = TypeVar("T")
 
 INTERNAL = RunError("internal_error", DragomanError.message)
 """What a caller learns of a fault of our own."""
-
-
-@dataclass(slots=True)
-class Story:
-    """What a run has said and done so far, gathered from its own events: the items it adds to its conversation."""
-
-    handed_back: frozenset[str] = frozenset()  # tools whose calls wait for the caller
-    items: list[NewItem] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    turns: int = 0
-    unfinished: list[str] = field(default_factory=list)  # text of the message being written
-
-    def add(self, event: Event) -> None:
-        match event:
-            case Delta(kind="text", path=""):
-                self.unfinished.append(event.text)
-            case ItemDone(path=""):
-                self.items.append(NewItem(event.item))
-                if event.name == "message_output_created":
-                    self.unfinished.clear()
-            case RunResumed():
-                self.unfinished.clear()
-            case ModelAnswered():
-                self.usage = self.usage + event.used
-                if not event.path:
-                    self.turns += 1
-                    self.unfinished.clear()
-            case ModelFailed():
-                self.usage = self.usage + event.used
-
-    def told(self) -> tuple[NewItem, ...]:
-        """The items for the history. A half answer is kept as such; no call of ours is without an output."""
-        kept = {id(item.content): item for item in self.items}
-        contents = complete_pairs((item.content for item in self.items), self.handed_back)
-        items = [kept.get(id(content)) or NewItem(content, status="incomplete") for content in contents]
-        if said := "".join(self.unfinished):
-            items.append(NewItem({**assistant_message(said), "status": "incomplete"}, status="incomplete"))
-        return tuple(items)
 
 
 class _Recorder:
@@ -109,6 +60,7 @@ class Performance:
         self.run = run
         self.channel = channel
         self.stop = StopSignal()
+        self.story = Story(run.options.handed_back)
         self.failure: RunError | None = None
         self.stopped = False
         self.unstorable = False
@@ -141,9 +93,11 @@ class Performance:
             self._holding.clear()
             await self._holding.wait()
 
-    def cancel(self, mode: CancelMode) -> None:
-        """``now``, or ``after_turn`` with a deadline. What was said stays in the history."""
-        if mode == "after_turn" and not self.stopped:
+    def ask(self, asked: Asked) -> None:
+        """To stop ``now``, or ``after_turn`` with a deadline. ``interrupt`` waits for tools only. What was said stays in the
+        history."""
+        patient = asked == "after_turn" or (asked == "interrupt" and self.story.calling)
+        if patient and not self.stopped:
             self.stop.request()
             asyncio.get_running_loop().call_later(self._deadline, self.stop_now)
         else:
@@ -220,7 +174,7 @@ class Player:
             self.log.forget(channel)
 
     async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
-        story = Story(run.options.handed_back)
+        story = performance.story
         try:
             earlier = await _patiently(performance, lambda: self.logged(run)) if run.attempt else []
             for event in earlier:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.domain.errors import Invalid
+from dragoman.domain.runs import Habits
 from dragoman.domain.tools import ApprovalNeed
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -22,6 +23,7 @@ class AgentSpec:
     tools: tuple[str, ...] = ()
     handoffs: tuple[str, ...] = ()  # keys of other agents
     max_turns: int = 10
+    habits: Habits = field(default_factory=Habits)
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -48,6 +50,7 @@ class AgentCard:
     tools: tuple[ToolCard, ...] = ()
     handoffs: tuple[str, ...] = ()
     capabilities: dict[str, Any] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits)
 
 
 def check_key(key: str) -> str:

@@ -55,6 +55,7 @@ class Branch:
     created_at: datetime
     preview: str = ""  # how the last message on it begins
     current: bool = False
+    superseded_by: str | None = None  # the run for which what it ends with was undone
 
 
 @dataclass(frozen=True, slots=True)

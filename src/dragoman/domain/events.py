@@ -31,6 +31,7 @@ class RunStarted:
     agent: str
     conversation_id: str | None = None
     session_id: str | None = None
+    supersedes: str | None = None  # the run that was undone for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +168,14 @@ class Recorded:
 
 def started(run: Run) -> Recorded:
     """How the log of an attempt begins; written by the store in the transaction of the claim."""
-    return Recorded(first_position(run.attempt), RunStarted(run.id, run.agent, run.conversation_id, run.session_id))
+    return Recorded(
+        first_position(run.attempt), RunStarted(run.id, run.agent, run.conversation_id, run.session_id, run.supersedes)
+    )
 
 
-def resumed(run: Run, discard_after: int) -> Recorded:
+def resumed(run: Run, discard_after: int, reason: str = "taken_over") -> Recorded:
     """How the log of a later attempt begins. ``discard_after`` is the position of the last finished step."""
-    return Recorded(first_position(run.attempt), RunResumed(run.attempt, "taken_over", discard_after))
+    return Recorded(first_position(run.attempt), RunResumed(run.attempt, reason, discard_after))
 
 
 # On disk ---------------------------------------------------------------------------------------------------------

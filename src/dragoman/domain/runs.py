@@ -1,9 +1,9 @@
 """A run answers one message. This is its record, and the table of what it may become."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 from dragoman.domain.errors import Invalid
 from dragoman.domain.items import Content
@@ -14,9 +14,14 @@ POSITIONS_PER_ATTEMPT = 2**20
 """A million events per attempt; a position is ``attempt * 2**20 + n`` and only ever grows."""
 MAX_ATTEMPTS = 2**11
 
-OnBusy = Literal["queue", "reject"]
+OnBusy = Literal["queue", "reject", "interrupt", "rollback"]
 OnDisconnect = Literal["continue", "cancel"]
 CancelMode = Literal["after_turn", "now"]
+Asked = Literal["after_turn", "interrupt", "now"]
+"""What the player of a run can be asked, the weakest first: what is weaker changes nothing any more. ``interrupt`` lets
+tools that are at work finish, within the deadline, and nothing else."""
+
+ASKED: tuple[Asked, ...] = get_args(Asked)
 
 
 class RunStatus(StrEnum):
@@ -81,12 +86,12 @@ class ModelChoices:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a caller may choose about a run."""
+    """What a caller may choose about a run. ``None``: it was not said, and the agent or the server decides."""
 
     model: str | None = None
     max_turns: int | None = None
-    on_busy: OnBusy = "queue"
-    on_disconnect: OnDisconnect = "continue"
+    on_busy: OnBusy | None = None
+    on_disconnect: OnDisconnect | None = None
     background: bool = False
     history_limit: int | None = None
     from_item: str | None = None  # where in the conversation to go on, if not at the head of its current branch
@@ -103,6 +108,13 @@ class RunOptions:
         """The tools whose calls are not ours to answer."""
         return frozenset(tool.name for tool in self.tools)
 
+    def or_else(self, *habits: "Habits") -> Self:
+        """With what the first of these says where the caller said nothing."""
+        said = {name: getattr(self, name) for name in _HABITS}
+        for habit in habits:
+            said = {name: getattr(habit, name) if value is None else value for name, value in said.items()}
+        return replace(self, **said)
+
 
 def options_from(content: dict[str, Any]) -> RunOptions:
     """Read what was written as JSON."""
@@ -115,6 +127,17 @@ def options_from(content: dict[str, Any]) -> RunOptions:
             "choices": None if choices is None else ModelChoices(**choices),
         }
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What an agent or a server does about busy conversations and closed streams when nobody says otherwise."""
+
+    on_busy: OnBusy | None = None
+    on_disconnect: OnDisconnect | None = None
+
+
+_HABITS = tuple(field.name for field in fields(Habits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +173,13 @@ class Run:
     final_output: Any = None
     response_id: str | None = None
     ended_at: datetime | None = None
+    supersedes: str | None = None  # the run that was undone for it
+    superseded_by: str | None = None  # for which run it was undone
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was played, or is: it is in progress, waits for a person, or was given back."""
+        return self.status is not RunStatus.QUEUED or self.attempt > 0
 
 
 def check_place(run: Run, role: str | None) -> None:

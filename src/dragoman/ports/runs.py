@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from dragoman.domain.identity import Principal
-from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 """How long after its run an idempotency key is known. Then it is as good as new."""
@@ -38,6 +38,7 @@ class Claim:
 class Begun:
     run: Run
     fresh: bool  # False: an earlier request with the same idempotency key began it
+    disturbed: Run | None = None  # the run it has interrupted or undone, as that stands now: somebody may be playing it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,17 @@ class RunStore(Protocol):
         """Accept a run: after this its message cannot be lost.
 
         ``run`` is queued. If it has a ``conversation_id``, the owner's conversation named by its ``session_id`` is used, or
-        one is created with that id; what comes back names the conversation that holds it. With ``on_busy="reject"`` and an
-        unfinished run in the conversation: ``ConversationBusy``, and nothing is stored. With an idempotency key that is
+        one is created with that id; what comes back names the conversation that holds it. With an idempotency key that is
         known: the run it began, or ``IdempotencyMismatch``. With a ``claim``, and nothing before it in its conversation,
         the run is claimed at once, as by ``RunQueue.claim``.
+
+        If something unfinished is before it, ``on_busy`` decides: ``queue``, or nothing said, waits its turn. ``reject``:
+        ``ConversationBusy``, and nothing is stored. The others change the run that is being played, or waits for a person,
+        or was given back; those that wait between the two stay where they are.
+
+        - ``interrupt`` asks it to stop, or ends it if it waits for a person.
+        - ``rollback`` undoes it: it ends ``CANCELLED`` with what its log holds, and its player writes no more. Its items
+          move to a branch of their own that says which run superseded it, and its branch ends where it ended before.
         """
         ...
 
@@ -107,9 +115,9 @@ class RunQueue(Protocol):
         log goes on with ``RunResumed``, which discards what was not finished."""
         ...
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:
         """Hold on to these runs until ``claim.until``, as far as they are still the player's. Returns those that are, and of
-        each whether somebody asked it to stop, perhaps through another process, and how. What its player does not renew is
+        each what somebody asked of it, perhaps through another process. What its player does not renew is
         abandoned."""
         ...
 

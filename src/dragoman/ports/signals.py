@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 SignalKind = Literal[
     "claimable",  # there may be something to claim
-    "stopped",  # these runs were asked to stop: whoever plays one should look
+    "asked",  # something is asked of these runs, or they were taken away: whoever plays one should look
     "followed",  # the sender wants to hear when the logs of these runs grow, for the next few seconds
     "awaited",  # the same, but only when they end or stop for now
     "grown",  # the logs of these runs have grown

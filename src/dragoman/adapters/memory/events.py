@@ -68,6 +68,7 @@ class MemoryEvents:
                 ended_at=datetime.now(UTC) if end.status.ended else None,
             )
         )
+        self.state.enter_unsaid(run.conversation_id)
 
 
 def _check(end: End | None) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dragoman.adapters.memory.state import State, encoded, place
 from dragoman.domain.events import UNFINISHED, resumed, started
-from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus
 from dragoman.ports.runs import SILENCE, Claim
 
 
@@ -36,7 +36,7 @@ class MemoryQueue:
             taken.append(take(self.state, run, claim))
         return taken
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:
         held = [id for id in run_ids if id in self.state.claims and self.state.claims[id].player == claim.player]
         self.state.claims.update(dict.fromkeys(held, claim))
         return {id: self.state.marks.get(id) for id in held}

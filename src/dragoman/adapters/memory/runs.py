@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from dragoman.adapters.memory.busy import ask, disturb
 from dragoman.adapters.memory.queue import take
-from dragoman.adapters.memory.state import BoundKey, State, encoded
+from dragoman.adapters.memory.state import BoundKey, State
 from dragoman.domain.conversations import START, Conversation, title_from
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
-from dragoman.domain.events import Recorded, RunCompleted
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, is_conversation_id
-from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place, first_position
+from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
 MICROSECOND = timedelta(microseconds=1)
@@ -25,9 +25,9 @@ class MemoryRuns:
     async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
         if idempotency is not None and (earlier := self._bound(run, idempotency)):
             return Begun(earlier, fresh=False)
-        free = True
+        free, disturbed = True, None
         if run.conversation_id is not None:
-            run, free = self._enter(run)
+            run, free, disturbed = self._enter(run)
         self.state.put(run)
         self.state.logs[run.id] = []
         if idempotency is not None:
@@ -35,7 +35,7 @@ class MemoryRuns:
             self.state.keys[key] = BoundKey(idempotency.digest, run.id, run.created_at + IDEMPOTENCY_KEPT)
         if claim is not None and free:
             run = take(self.state, run, claim)
-        return Begun(run, fresh=True)
+        return Begun(run, fresh=True, disturbed=disturbed)
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return self.state.run(principal, run_id)
@@ -71,15 +71,12 @@ class MemoryRuns:
         run = self.state.run(principal, run_id)
         if run.status.ended:
             raise RunEnded
-        begun = run.status is RunStatus.IN_PROGRESS or (run.status is RunStatus.QUEUED and run.attempt > 0)
-        if begun:
-            self.state.marks[run.id] = mode
-            return run
-        return self._end_unplayed(run)
+        return ask(self.state, run, mode)
 
     async def delete(self, principal: Principal, run_id: str) -> Run:
         run = self.state.run(principal, run_id)
         self.state.drop([run.id])
+        self.state.enter_unsaid(run.conversation_id)
         conversation = self.state.conversations.get(run.conversation_id or "")
         empty = all(other.conversation_id != run.conversation_id for other in self.state.runs.values())
         if conversation is not None and conversation.status == "hidden" and empty:
@@ -109,12 +106,12 @@ class MemoryRuns:
             raise IdempotencyMismatch
         return self.state.runs[bound.run_id]
 
-    def _enter(self, run: Run) -> tuple[Run, bool]:
-        """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
+    def _enter(self, run: Run) -> tuple[Run, bool, Run | None]:
+        """The run in the conversation it named, made if need be, on its branch; whether nothing is before it there; and the
+        run that it has disturbed."""
         state = self.state
         conversation = self._found(run) or _begun_by(run)
-        unfinished = state.unfinished_in(conversation.id)
-        if unfinished and run.options.on_busy == "reject":
+        if run.options.on_busy == "reject" and state.unfinished_in(conversation.id):
             raise ConversationBusy
         if (at := run.options.from_item) is not None:
             item = state.item_at(conversation.id, at, field="from_item")
@@ -129,11 +126,16 @@ class MemoryRuns:
             updated_at=run.created_at,
             last_message_at=run.created_at,
         )
+        disturbed = disturb(state, run, conversation.id)
+        if disturbed is not None and disturbed.superseded_by:
+            run = replace(run, supersedes=disturbed.id)
         branch = conversation.branch if at is None else self._branch_at(conversation, at, run.created_at)
         run = replace(run, conversation_id=conversation.id, session_id=conversation.key, branch=branch)
-        if unfinished:  # it came after these, whatever the clocks of two machines say
-            run = replace(run, created_at=max(run.created_at, unfinished[-1].created_at + MICROSECOND))
-        return run, not unfinished
+        before = [*state.unfinished_in(conversation.id), *state.unsaid_in(conversation.id)]
+        if before:  # it came after these, whatever the clocks of two machines say
+            newest = max(other.created_at for other in before)
+            run = replace(run, created_at=max(run.created_at, newest + MICROSECOND))
+        return run, not before, disturbed
 
     def _found(self, run: Run) -> Conversation | None:
         if (name := run.session_id) is None:
@@ -148,7 +150,8 @@ class MemoryRuns:
     def _branch_at(self, conversation: Conversation, at: str, now: datetime) -> str:
         """The branch that ends at a place, if it is idle, else a new one. From now on it is the current one."""
         head = None if at == START else at
-        busy = {run.branch for run in self.state.unfinished_in(conversation.id)}
+        state = self.state
+        busy = {run.branch for run in (*state.unfinished_in(conversation.id), *state.unsaid_in(conversation.id))}
         branches = self.state.branches[conversation.id].values()
         idle = [branch.id for branch in branches if branch.head == head and branch.id not in busy]
         branch = conversation.branch if conversation.branch in idle else min(idle, default=None)
@@ -156,18 +159,6 @@ class MemoryRuns:
             return self.state.begin_branch(conversation.id, branch_id(), head, now).id
         self.state.switch(conversation.id, branch)
         return branch
-
-    def _end_unplayed(self, run: Run) -> Run:
-        """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
-        log = self.state.logs[run.id]
-        position = log[-1].position + 1 if log else first_position(run.attempt)
-        completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
-        log.extend(encoded([Recorded(position, completed)]))
-        entered = run.attempt > 0 or run.status is not RunStatus.QUEUED
-        base_item = run.base_item if entered else self.state.enter(run)
-        run = replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=datetime.now(UTC))
-        self.state.put(run)
-        return run
 
 
 def _begun_by(run: Run) -> Conversation:

@@ -18,7 +18,7 @@ from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import Item, NewItem
 from dragoman.domain.keys import ApiKey
 from dragoman.domain.ledger import Entry, entries
-from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus
 from dragoman.ports.runs import Claim
 
 
@@ -69,7 +69,10 @@ class State:
     runs: dict[str, Run] = field(default_factory=dict)
     unfinished: set[str] = field(default_factory=set)
     claims: dict[str, Claim] = field(default_factory=dict)  # of runs in progress
-    marks: dict[str, CancelMode] = field(default_factory=dict)  # how runs in progress were asked to stop
+    marks: dict[str, Asked] = field(default_factory=dict)  # what the players of runs were asked
+    unsaid: set[str] = field(
+        default_factory=set
+    )  # runs that ended while they waited, whose messages are still to enter
     logs: dict[str, list[StoredRow]] = field(default_factory=dict)
     keys: dict[tuple[str, str, str, str], BoundKey] = field(default_factory=dict)  # by tenant, owner, route, key
     ledger: dict[tuple[str, str, int, int], Charge] = field(default_factory=dict)  # by run, path, ordinal, try
@@ -124,6 +127,11 @@ class State:
         runs = (self.runs[run_id] for run_id in self.unfinished)
         return sorted((run for run in runs if run.conversation_id == conversation_id), key=place)
 
+    def unsaid_in(self, conversation_id: str | None) -> list[Run]:
+        """Runs of a conversation that ended while they waited and whose messages are still to enter, in their order."""
+        runs = (self.runs[run_id] for run_id in self.unsaid)
+        return sorted((run for run in runs if run.conversation_id == conversation_id), key=place)
+
     def put(self, run: Run) -> None:
         self.runs[run.id] = run
         if run.status.ended:
@@ -142,6 +150,7 @@ class State:
             self.claims.pop(run_id, None)
             self.marks.pop(run_id, None)
             self.unfinished.discard(run_id)
+            self.unsaid.discard(run_id)
         for key in [key for key, bound in self.keys.items() if bound.run_id in run_ids]:
             del self.keys[key]
 
@@ -191,6 +200,14 @@ class State:
     def enter(self, run: Run) -> str | None:
         """The input of a run becomes items of its conversation. Returns the head before."""
         return self.chain(run, [NewItem(content) for content in run.input])
+
+    def enter_unsaid(self, conversation_id: str | None) -> None:
+        """Messages that nobody will answer enter where they would have been answered: behind nothing unfinished."""
+        unfinished = self.unfinished_in(conversation_id)
+        for run in self.unsaid_in(conversation_id):
+            if not unfinished or place(run) < place(unfinished[0]):
+                self.unsaid.discard(run.id)
+                self.put(replace(run, base_item=self.enter(run)))
 
 
 def place(run: Run) -> tuple[datetime, str]:

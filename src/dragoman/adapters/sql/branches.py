@@ -15,7 +15,8 @@ from dragoman.domain.runs import Run, check_place
 from dragoman.ports.sessions import BranchPage
 
 BEGIN = """
-INSERT INTO branches (id, conversation_id, head, created_at) VALUES (:id, :conversation_id, :head, :created_at)
+INSERT INTO branches (id, conversation_id, head, created_at, superseded_by)
+VALUES (:id, :conversation_id, :head, :created_at, :superseded_by)
 """
 SWITCH = "UPDATE conversations SET branch = :branch WHERE id = :conversation_id"
 ROLE = "SELECT role FROM items WHERE id = :item_id AND conversation_id = :conversation_id"
@@ -26,12 +27,12 @@ IDLE = """
 SELECT id FROM branches
 WHERE conversation_id = :conversation_id AND COALESCE(head, 'start') = :place AND NOT EXISTS (
   SELECT 1 FROM runs WHERE runs.conversation_id = :conversation_id AND runs.branch = branches.id
-    AND runs.status IN ('queued', 'in_progress', 'requires_action'))
+    AND (runs.status IN ('queued', 'in_progress', 'requires_action') OR runs.unsaid = 1))
 ORDER BY CASE WHEN id = :current THEN 0 ELSE 1 END, id LIMIT 1
 """
 
 LIST = """
-SELECT id, conversation_id, head, created_at FROM branches
+SELECT id, conversation_id, head, created_at, superseded_by FROM branches
 WHERE conversation_id = :conversation_id AND id < :after ORDER BY id DESC LIMIT :limit
 """
 AFTER_ALL = "zzzz"
@@ -62,15 +63,27 @@ SELECT one FROM walk ORDER BY step DESC LIMIT 1
 """
 
 
-def begin_branch(id: str, conversation_id: str, head: str | None, at: datetime) -> Script[None]:
-    yield BEGIN, {"id": id, "conversation_id": conversation_id, "head": head, "created_at": micros(at)}
+def begin_branch(
+    id: str, conversation_id: str, head: str | None, at: datetime, *, superseded_by: str | None = None
+) -> Script[None]:
+    yield (
+        BEGIN,
+        {
+            "id": id,
+            "conversation_id": conversation_id,
+            "head": head,
+            "created_at": micros(at),
+            "superseded_by": superseded_by,
+        },
+    )
 
 
-def branch_from(run: Run, current: str) -> Script[str]:
+def branch_from(run: Run) -> Script[str]:
     """The branch of a run that says where to begin: the one that ends there if it is idle, else a new one. From now on it
     is the current one."""
-    place = run.options.from_item
+    place, current = run.options.from_item, run.branch
     assert place is not None
+    assert current is not None
     assert run.conversation_id is not None
     role = yield from role_at(run.conversation_id, place, field="from_item")
     check_place(run, role)

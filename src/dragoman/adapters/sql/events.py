@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import Addition, chain
 from dragoman.adapters.sql.rows import dumps, dumps_or_null, now
 from dragoman.adapters.sql.usage import Payer, charge
@@ -85,9 +86,9 @@ def _end(ends: Mapping[str, End], places: Mapping[str, tuple[str, str]]) -> Scri
     """Set the status of runs and chain what they add to their branches; ``places`` has conversation and branch of each."""
     at = now()
     yield END, [_ended(run_id, end, at) for run_id, end in ends.items()]
-    yield from chain(
-        [Addition(*places[run_id], run_id, end.items) for run_id, end in ends.items() if run_id in places], at
-    )
+    additions = [Addition(*places[run_id], run_id, end.items) for run_id, end in ends.items() if run_id in places]
+    yield from chain(additions, at)
+    yield from enter_unsaid([addition.conversation_id for addition in additions], at)
 
 
 def _ended(run_id: str, end: End, at: int) -> Params:

@@ -17,6 +17,8 @@ FROM conversations JOIN branches ON branches.conversation_id = conversations.id
 WHERE conversations.id = :conversation_id AND branches.id = :branch FOR UPDATE
 """
 
+LOCK = "SELECT 1 FROM conversations WHERE id = :conversation_id FOR UPDATE"
+
 INSERT = """
 INSERT INTO items (id, conversation_id, seq, parent, run_id, kind, role, status, content, created_at)
 VALUES (:id, :conversation_id, :seq, :parent, :run_id, :kind, :role, :status, :content, :now)

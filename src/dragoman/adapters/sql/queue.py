@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dragoman.adapters.sql.engine import Dialect, Engine, Script
+from dragoman.adapters.sql.entering import entering
 from dragoman.adapters.sql.events import record
-from dragoman.adapters.sql.items import Addition, chain
+from dragoman.adapters.sql.items import chain
 from dragoman.adapters.sql.presence import SHOWN
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
 from dragoman.domain.events import UNFINISHED, Recorded, resumed, started
-from dragoman.domain.items import NewItem
-from dragoman.domain.runs import CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus
 from dragoman.ports.runs import SILENCE, Claim
 
 # The oldest queued runs, one per conversation, none behind an unfinished one.
@@ -73,7 +73,7 @@ class SqlQueue:
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
         return await self.engine.write(_claim, claim, limit)
 
-    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, CancelMode | None]:
+    async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:
         return await self.engine.write(_renew, claim, run_ids) if run_ids else {}
 
     async def abandoned(self, claim: Claim) -> Sequence[Run]:
@@ -116,13 +116,6 @@ def _resumed(run: Run) -> Script[Recorded]:
     return resumed(run, -1 if rows[0][0] is None else rows[0][0])
 
 
-def entering(run: Run) -> Addition:
-    """The input of a run as what it adds to its conversation."""
-    assert run.conversation_id is not None
-    assert run.branch is not None
-    return Addition(run.conversation_id, run.branch, run.id, [NewItem(content) for content in run.input])
-
-
 def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
     rows = yield CLAIMABLE, {"limit": limit}
     if not rows:
@@ -130,7 +123,7 @@ def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
     return (yield from take([run_from(row) for row in rows], claim))
 
 
-def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, CancelMode | None]]:
+def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, Asked | None]]:
     until = micros(claim.until)
     rows = yield RENEW, [{"id": id, "player": claim.player, "until": until} for id in sorted(run_ids)]
     return dict(rows)

@@ -61,6 +61,7 @@ def run_params(run: Run) -> dict[str, Any]:
         "branch": run.branch,
         "trace": run.trace,
         "usage": dumps(run.usage),
+        "supersedes": run.supersedes,
     }
 
 
@@ -110,8 +111,8 @@ def conversation_params(conversation: Conversation) -> dict[str, Any]:
 
 
 def branch_from_row(row: Row) -> Branch:
-    id, conversation_id, head, created_at = row
-    return Branch(id, conversation_id, head, moment(created_at))
+    id, conversation_id, head, created_at, superseded_by = row
+    return Branch(id, conversation_id, head, moment(created_at), superseded_by=superseded_by)
 
 
 def item_from(row: Row) -> Item:

@@ -1,20 +1,20 @@
 """Runs as rows: begun, read, listed, cancelled."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dragoman.adapters.sql.branches import begin_branch, branch_from
+from dragoman.adapters.sql.busy import ask, disturb, hold_unfinished
 from dragoman.adapters.sql.engine import Engine, Script
-from dragoman.adapters.sql.events import record
-from dragoman.adapters.sql.items import chain
-from dragoman.adapters.sql.queue import entering, take
+from dragoman.adapters.sql.entering import enter_unsaid
+from dragoman.adapters.sql.items import LOCK
+from dragoman.adapters.sql.queue import take
 from dragoman.adapters.sql.rows import RUN, micros, moment, now, run_from, run_params
 from dragoman.domain.conversations import title_from
-from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
-from dragoman.domain.events import Recorded, RunCompleted
+from dragoman.domain.errors import IdempotencyMismatch, NotFound, RunEnded
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, is_conversation_id
-from dragoman.domain.runs import CancelMode, Run, RunStatus, first_position
+from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
 # The key is written first, so that of two equal requests the second waits for the first and then finds its run.
@@ -53,16 +53,20 @@ WHERE id = :key AND tenant = :tenant AND owner = :owner
 RETURNING id, key, branch
 """
 
+# What is still to be said counts; nothing is while nothing is unfinished.
 NEWEST_UNFINISHED = """
-SELECT max(created_at) FROM runs
-WHERE conversation_id = :conversation_id AND status IN ('queued', 'in_progress', 'requires_action')
+SELECT max(newest) FROM (
+  SELECT max(created_at) AS newest FROM runs
+  WHERE conversation_id = :conversation_id AND status IN ('queued', 'in_progress', 'requires_action')
+  UNION ALL
+  SELECT max(created_at) FROM runs WHERE conversation_id = :conversation_id AND unsaid = 1) AS before_it
 """
 
 INSERT = """
 INSERT INTO runs (id, tenant, owner, agent, provider, conversation_id, session_id, input, created_at, status, options,
-  context, attempt, branch, trace, usage)
+  context, attempt, branch, trace, usage, supersedes)
 VALUES (:id, :tenant, :owner, :agent, :provider, :conversation_id, :session_id, :input, :created_at, :status, :options,
-  :context, :attempt, :branch, :trace, :usage)
+  :context, :attempt, :branch, :trace, :usage, :supersedes)
 """
 
 GET = f"SELECT {RUN} FROM runs WHERE id = :id AND tenant = :tenant AND owner = :owner"  # noqa: S608 - constants
@@ -77,13 +81,6 @@ WHERE tenant = :tenant AND owner = :owner AND id < :after AND conversation_id IS
 ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - constants
 AFTER_ALL = "zzzz"  # above every id, in every collation
-
-MARK = "UPDATE runs SET cancel = :mode WHERE id = :id"
-LAST = "SELECT max(position) FROM events WHERE run_id = :id"
-CANCEL = """
-UPDATE runs SET status = 'cancelled', base_item = :base_item, ended_at = :ended_at
-WHERE id = :id AND status IN ('queued', 'requires_action')
-"""
 
 STATELESS = """
 SELECT id FROM runs WHERE conversation_id IS NULL AND ended_at < :before
@@ -154,13 +151,21 @@ def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) ->
         earlier = yield from _take_key(run, idempotency)
         if earlier is not None:
             return Begun(earlier, fresh=False)
-    free = True
+    free, disturbed = True, None
     if run.conversation_id is not None:
-        run, free = yield from _enter(run)
+        yield from hold_unfinished(run)
+        run, known = yield from _enter(run)
+        if known:
+            disturbed = yield from disturb(run)
+            run, free = yield from _line_up(run)
+        if disturbed is not None and disturbed.superseded_by:
+            run = replace(run, supersedes=disturbed.id)
+        if run.options.from_item is not None:
+            run = replace(run, branch=(yield from branch_from(run)))
     yield INSERT, run_params(run)
     if claim is not None and free:
         (run,) = yield from take([run], claim)
-    return Begun(run, fresh=True)
+    return Begun(run, fresh=True, disturbed=disturbed)
 
 
 def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:
@@ -186,7 +191,7 @@ def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:
 
 
 def _enter(run: Run) -> Script[tuple[Run, bool]]:
-    """The run in the conversation it named, made if need be, on its branch; and whether nothing is before it there."""
+    """The run in the conversation it named, made if need be, on its branch; and whether there was such a conversation."""
     new_branch = branch_id()
     by_id = run.session_id is not None and is_conversation_id(run.session_id)
     rows = yield (
@@ -206,16 +211,14 @@ def _enter(run: Run) -> Script[tuple[Run, bool]]:
     if not rows:
         raise NotFound("conversation", run.session_id or "")
     conversation_id, key, branch = rows[0]
-    run = replace(run, conversation_id=conversation_id, session_id=key, branch=branch)
     if branch == new_branch:
         yield from begin_branch(branch, conversation_id, None, run.created_at)
-        newest = None
-    else:
-        ((newest,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation_id}
-    if newest is not None and run.options.on_busy == "reject":
-        raise ConversationBusy
-    if run.options.from_item is not None:
-        run = replace(run, branch=(yield from branch_from(run, branch)))
+    return replace(run, conversation_id=conversation_id, session_id=key, branch=branch), branch != new_branch
+
+
+def _line_up(run: Run) -> Script[tuple[Run, bool]]:
+    """The run behind all that is unfinished in its conversation; and whether there is nothing."""
+    ((newest,),) = yield NEWEST_UNFINISHED, {"conversation_id": run.conversation_id}
     if newest is None:
         return run, True
     # It came after that one, whatever the clocks of two machines say.
@@ -239,34 +242,17 @@ def _cancel(principal: Principal, run_id: str, mode: CancelMode) -> Script[Run]:
     run = yield from _get(GET_LOCKED, principal, run_id)
     if run.status.ended:
         raise RunEnded
-    begun = run.status is RunStatus.IN_PROGRESS or (run.status is RunStatus.QUEUED and run.attempt > 0)
-    if begun:
-        yield MARK, {"id": run.id, "mode": mode}
-        return run
-    return (yield from _end_unplayed(run))
+    return (yield from ask(run, mode))
 
 
 def _delete(principal: Principal, run_id: str) -> Script[Run]:
     run = yield from _get(GET_LOCKED, principal, run_id)
     yield REMOVE, {"id": run.id}
     if run.conversation_id is not None:
+        yield LOCK, {"conversation_id": run.conversation_id}
+        yield from enter_unsaid([run.conversation_id], now())
         yield REMOVE_HIDDEN, {"conversation_id": run.conversation_id}
     return run
-
-
-def _end_unplayed(run: Run) -> Script[Run]:
-    """End a run that nobody plays. Its message was accepted, so the conversation keeps it."""
-    at = datetime.now(UTC)
-    base_item = run.base_item
-    if run.status is RunStatus.QUEUED and run.attempt == 0 and run.conversation_id is not None:
-        heads = yield from chain([entering(run)], micros(at))
-        base_item = heads[run.conversation_id]
-    rows = yield LAST, {"id": run.id}
-    position = first_position(run.attempt) if rows[0][0] is None else rows[0][0] + 1
-    completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
-    yield from record({run.id: [Recorded(position, completed)]})
-    yield CANCEL, {"id": run.id, "base_item": base_item, "ended_at": micros(at)}
-    return replace(run, status=RunStatus.CANCELLED, base_item=base_item, ended_at=at)
 
 
 def _remove_stateless(before: datetime, limit: int) -> Script[int]:

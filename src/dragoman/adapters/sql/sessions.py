@@ -7,7 +7,7 @@ from typing import Any
 
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
 from dragoman.adapters.sql.engine import Dialect, Engine, Script
-from dragoman.adapters.sql.items import FIND_BY, found_by
+from dragoman.adapters.sql.items import FIND_BY, LOCK, found_by
 from dragoman.adapters.sql.rows import (
     CONVERSATION,
     ITEM,
@@ -39,7 +39,6 @@ from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
 SELECT = f"SELECT {CONVERSATION} FROM conversations JOIN branches ON branches.id = conversations.branch"  # noqa: S608
 FIND_BY_ID = f"{SELECT} WHERE conversations.id = :name AND tenant = :tenant AND owner = :owner"
 FIND_BY_NAME = f"{SELECT} WHERE tenant = :tenant AND owner = :owner AND key = :name"
-LOCK = "SELECT 1 FROM conversations WHERE id = :conversation_id FOR UPDATE"
 
 CREATE = """
 INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, branch, last_seq,

@@ -9,10 +9,10 @@ import orjson
 
 from dragoman.adapters.sql.branches import begin_branch, fork
 from dragoman.adapters.sql.engine import Engine, Script
-from dragoman.adapters.sql.items import GROW, Addition, chain, found_by
+from dragoman.adapters.sql.items import GROW, LOCK, Addition, chain, found_by
 from dragoman.adapters.sql.rows import conversation_from, micros
 from dragoman.adapters.sql.runs import ENTER, NEWEST_UNFINISHED
-from dragoman.adapters.sql.sessions import FIND_BY_ID, FIND_BY_NAME, LOCK, SqlSessions
+from dragoman.adapters.sql.sessions import FIND_BY_ID, FIND_BY_NAME, SqlSessions
 from dragoman.domain.conversations import START, Conversation, title_from
 from dragoman.domain.errors import Conflict, ConversationBusy, NotFound
 from dragoman.domain.identity import Principal

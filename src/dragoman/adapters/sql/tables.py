@@ -34,6 +34,7 @@ Json = Text
 
 QUEUED = text("status = 'queued'")
 RUNNING = text("status IN ('in_progress', 'requires_action')")
+UNSAID = text("unsaid = 1")
 UNFINISHED = text("status IN ('queued', 'in_progress', 'requires_action')")
 STATELESS = text("conversation_id IS NULL")
 
@@ -69,6 +70,7 @@ branches = Table(
     Column("conversation_id", Id, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     Column("head", Id),  # its newest item
     Column("created_at", Time, nullable=False),
+    Column("superseded_by", Id),  # the run for which what it ends with was undone
     Index("ix_branches_conversation", "conversation_id", "id"),
 )
 
@@ -151,7 +153,10 @@ runs = Table(
     Column("ended_at", Time),
     Column("player", Text),  # who plays it
     Column("lease_until", Time),
-    Column("cancel", Text),  # how its player was asked to stop
+    Column("cancel", Text),  # what its player was asked
+    Column("supersedes", Id),  # the run that was undone for it
+    Column("superseded_by", Id),  # for which run it was undone
+    Column("unsaid", Integer),  # 1: it ended while it waited, and its message is still to enter the conversation
     Index("ix_runs_owner", "tenant", "owner", "id"),
     Index("ix_runs_conversation", "conversation_id"),
     Index("ix_runs_queued", "created_at", "id", sqlite_where=QUEUED, postgresql_where=QUEUED),
@@ -164,6 +169,7 @@ runs = Table(
         postgresql_where=UNFINISHED,
     ),
     Index("ix_runs_stateless", "ended_at", sqlite_where=STATELESS, postgresql_where=STATELESS),
+    Index("ix_runs_unsaid", "conversation_id", sqlite_where=UNSAID, postgresql_where=UNSAID),
     Index("uq_runs_running", "conversation_id", unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING),
 )
 

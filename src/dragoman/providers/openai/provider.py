@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents import Agent, Model, ModelProvider, RunConfig, set_trace_processors
@@ -49,6 +49,7 @@ class OpenAIProvider:
             self.agents[key] = registry.card(key, agent, provider=NAME, model=model, keys=self.runtime.graph.keys)
             if isinstance(spec := agents[key], AgentSpec):
                 self.runtime.max_turns[key] = spec.max_turns
+                self.agents[key] = replace(self.agents[key], habits=spec.habits)
 
     def endpoints(self) -> Mapping[str, EndpointStats]:
         return self.models.stats()

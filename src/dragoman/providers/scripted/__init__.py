@@ -60,4 +60,5 @@ def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
         tools=tuple(card_of(tools.get(name)) if tools else ToolCard(name) for name in spec.tools),
         handoffs=spec.handoffs,
         capabilities={"streaming": True},
+        habits=spec.habits,
     )

@@ -12,7 +12,7 @@ from dragoman.domain import errors
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.events import Recorded
 from dragoman.domain.identity import Principal, Scope
-from dragoman.domain.runs import Run, RunStatus
+from dragoman.domain.runs import Run, RunOptions, RunStatus
 from dragoman.surfaces.http import problems
 from dragoman.surfaces.http.deps import Caller, Given, Idempotency, NativeRoute, Setting, Trace, Verbs, give, needs
 from dragoman.surfaces.http.openapi import Responses, event_stream, example, failures
@@ -104,7 +104,7 @@ async def stream(caller: Caller, run: Started, setting: Setting) -> Response:
 
 async def _until_ended(request: Request, verbs: Services, caller: Principal, run: Run) -> Run | None:
     """The run as it ended; ``None`` if the client has left. Only one that asked to be missed counts as a reader."""
-    if run.options.on_disconnect == "continue":
+    if run.options.on_disconnect != "cancel":
         return await verbs.runs.wait(caller, run)
     if not await unless_gone(request.receive, _read_to_the_end(verbs.runs.follow(caller, run))):
         return None
@@ -143,6 +143,7 @@ def _short_path(key: str) -> str:
 
 
 def _info(verbs: Services, card: AgentCard, base: str) -> dict[str, Any]:
+    habits = RunOptions().or_else(card.habits, verbs.runs.habits)
     described = {
         "name": card.name,
         "agent_name": card.key,
@@ -162,6 +163,8 @@ def _info(verbs: Services, card: AgentCard, base: str) -> dict[str, Any]:
         "session_config": {
             "sessions_enabled": verbs.runs.sessions_enabled,
             "history_limit": verbs.player.history_limit,
+            "on_busy": habits.on_busy,
+            "on_disconnect": habits.on_disconnect,
         },
     }
     if verbs.catalog.show_instructions:

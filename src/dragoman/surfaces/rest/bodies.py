@@ -32,8 +32,8 @@ class OptionsBody:
 
     model: Annotated[str | None, MaxLen(200)] = None
     max_turns: Annotated[int | None, Interval(ge=1, le=1000)] = None
-    on_busy: OnBusy = "queue"
-    on_disconnect: OnDisconnect = "continue"
+    on_busy: OnBusy | None = None
+    on_disconnect: OnDisconnect | None = None
     background: bool = False
     history: HistoryBody = field(default_factory=HistoryBody)
     metadata: Annotated[dict[str, Any], MaxLen(50)] = field(default_factory=dict)

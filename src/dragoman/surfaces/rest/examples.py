@@ -33,7 +33,13 @@ RUN = {
     },
 }
 QUEUED = {**RUN, "status": "queued", "final_output": None, "response_id": None, "success": False}
-RECORD = {**RUN, "metadata": {}, "created_at": "2026-11-20T09:30:00+00:00", "ended_at": "2026-11-20T09:30:02+00:00"}
+RECORD = {
+    **RUN,
+    "metadata": {},
+    "created_at": "2026-11-20T09:30:00+00:00",
+    "ended_at": "2026-11-20T09:30:02+00:00",
+    "superseded_by": None,
+}
 RUNS = {"runs": [RECORD], "next": None}
 
 INFO = {
@@ -52,7 +58,12 @@ INFO = {
         "info": "/chat/info",
         "session": "/chat/session/{session_id}",
     },
-    "session_config": {"sessions_enabled": True, "history_limit": 50},
+    "session_config": {
+        "sessions_enabled": True,
+        "history_limit": 50,
+        "on_busy": "queue",
+        "on_disconnect": "continue",
+    },
 }
 AGENTS = {"agents": [INFO]}
 TOOLS = {
@@ -123,6 +134,7 @@ BRANCH = {
     "head": "item_01jd4w4fcv",
     "preview": "Hi Sarah!",
     "current": True,
+    "superseded_by": None,
     "created_at": "2026-11-20T09:30:00+00:00",
 }
 BRANCHES = {"branches": [BRANCH], "next": None}

@@ -36,12 +36,19 @@ EventType = Literal[
 ]
 
 
-class RunStartedEvent(TypedDict):
+class _RunStarted(TypedDict):
     type: Literal["run_started"]
     run_id: str
     conversation_id: str | None
     session_id: str | None
     agent: str
+
+
+class RunStartedEvent(_RunStarted, total=False):
+    """``supersedes`` and ``notice`` when another run was undone for this one."""
+
+    supersedes: str
+    notice: str
 
 
 class _RawResponse(TypedDict):
@@ -127,6 +134,9 @@ WireEvent = (
     | ErrorEvent
 )
 
+UNDONE = "The run before was undone. What its tools did outside of the conversation was not."
+"""What whoever asks for a rollback has to know."""
+
 # Events -----------------------------------------------------------------------------------------------------------
 
 EVENT_TYPES: dict[DeltaKind, EventType] = {
@@ -156,13 +166,7 @@ def wire_event(event: Event) -> WireEvent | None:
                 "from": event.previous,
             }
         case RunStarted():
-            return {
-                "type": "run_started",
-                "run_id": event.run_id,
-                "conversation_id": event.conversation_id,
-                "session_id": event.session_id,
-                "agent": event.agent,
-            }
+            return _started(event)
         case RunResumed():
             return {
                 "type": "run_resumed",
@@ -190,6 +194,19 @@ def wire_event(event: Event) -> WireEvent | None:
             }
         case _:
             return None
+
+
+def _started(event: RunStarted) -> RunStartedEvent:
+    wire: RunStartedEvent = {
+        "type": "run_started",
+        "run_id": event.run_id,
+        "conversation_id": event.conversation_id,
+        "session_id": event.session_id,
+        "agent": event.agent,
+    }
+    if event.supersedes:
+        wire["supersedes"], wire["notice"] = event.supersedes, UNDONE
+    return wire
 
 
 def _delta(event: Delta) -> RawResponseEvent:
@@ -262,6 +279,8 @@ def run_response(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
         "error": _error(run.error),
         "usage": run.usage,
     }
+    if run.supersedes:
+        response |= {"supersedes": run.supersedes, "notice": UNDONE}
     return response if sessions_enabled else {**response, "sessions_enabled": False}
 
 
@@ -272,6 +291,7 @@ def run_record(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
         "metadata": run.options.metadata,
         "created_at": run.created_at,
         "ended_at": run.ended_at,
+        "superseded_by": run.superseded_by,
     }
 
 
@@ -319,5 +339,6 @@ def branch_record(branch: Branch) -> dict[str, Any]:
         "head": branch.head,
         "preview": branch.preview,
         "current": branch.current,
+        "superseded_by": branch.superseded_by,
         "created_at": branch.created_at,
     }
