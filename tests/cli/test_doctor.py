@@ -1,5 +1,6 @@
 """``dragoman doctor``: what a person sees, and the exit code."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from llmock.testing import LLMockServer
 
 from dragoman.adapters.sql import SqliteEngine
 from tests.cli.conftest import Command
+from tests.issuer import SECRET, Issuer
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,8 @@ base_url = "http://127.0.0.1:9/v1"
 
     assert done.returncode == 1, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["ok    database", "ok    good", "ok    good", "FAIL  bad"]
+    parts = ["ok    database", "ok    identity", "ok    good", "ok    good", "FAIL  bad"]
+    assert [line.split(":")[0] for line in lines] == parts
     assert "can be read and written" in lines[0]
 
 
@@ -68,3 +71,31 @@ def test_serving_with_a_missing_key_is_refused_before_anything_starts(dragoman: 
     assert done.returncode == 2
     assert "OPENAI_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "fine", "words"),
+    [
+        ({}, True, "the one local user"),
+        ({"DRAGOMAN_AUTH": "token"}, True, "API keys only"),
+        ({"BETTER_AUTH_SECRET": SECRET}, True, "shared secret, and API keys"),
+        ({"JWT_SECRET": "short"}, False, "may be guessed"),
+        ({"JWT_JWKS_URL": "http://127.0.0.1:9/jwks"}, False, "does not answer"),
+    ],
+)
+def test_how_users_are_authenticated_has_a_line(dragoman: Command, environment: dict[str, str], fine: bool, words: str):
+    done = dragoman("doctor", **environment)
+    (line,) = [line for line in done.stdout.splitlines() if "identity:" in line]
+    assert line.startswith("ok" if fine else "FAIL")
+    assert words in line
+    assert done.returncode == (0 if fine else 1)
+
+
+async def test_an_issuers_keys_are_asked_for(dragoman: Command):
+    async with Issuer().published() as issuer:
+        issuer.rotate("EdDSA")
+        done = await asyncio.to_thread(dragoman, "doctor", JWT_JWKS_URL=issuer.url)
+        assert f"{issuer.url} has keys for EdDSA" in done.stdout
+        issuer.keys = []
+        empty = await asyncio.to_thread(dragoman, "doctor", JWT_JWKS_URL=issuer.url)
+        assert (empty.returncode, "no key that can be used" in empty.stdout) == (1, True)

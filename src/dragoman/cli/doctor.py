@@ -16,7 +16,7 @@ Line = tuple[bool, str, str]
 
 
 def doctor() -> None:
-    """Look at the database and every model endpoint, and say what to do. Exit code 1 if something is wrong."""
+    """Look at the database, at who is asked for tokens, and at every model endpoint, and say what to do. Exit code 1 if something is wrong."""
     from dragoman.endpoints import read_models
     from dragoman.settings import Settings
 
@@ -27,7 +27,7 @@ def doctor() -> None:
 
 async def _report(settings: "Settings", models: "ModelSetup") -> bool:
     well = True
-    for lines in (_database(settings), _endpoints(models)):
+    for lines in (_database(settings), _identity(settings), _endpoints(models)):
         async for fine, part, text in lines:
             typer.echo(f"{'ok  ' if fine else 'FAIL'}  {part}: {text}")
             well = well and fine
@@ -57,6 +57,28 @@ async def _database(settings: "Settings") -> AsyncIterator[Line]:
         await engine.stop()
     kind = "PostgreSQL" if settings.postgres_url else str(settings.sqlite_path)
     yield trouble is None, "database", trouble or f"{kind} can be read and written"
+
+
+async def _identity(settings: "Settings") -> AsyncIterator[Line]:
+    from dragoman.adapters.identity.jwks import algorithms_at
+    from dragoman.adapters.identity.tokens import HS256_KEY
+    from dragoman.domain.errors import IdentityUnavailable
+
+    part = "identity"
+    if not settings.tokens:
+        yield True, part, "everybody is the one local user"
+    elif (url := settings.jwt_jwks_url) is not None:
+        try:
+            algorithms = await algorithms_at(url)
+        except IdentityUnavailable:
+            yield False, part, f"{url} does not answer with a key set; check JWT_JWKS_URL"
+            return
+        found = f"has keys for {', '.join(algorithms)}" if algorithms else "has no key that can be used here"
+        yield bool(algorithms), part, f"{url} {found}"
+    elif any(len(secret.encode()) < HS256_KEY for secret in settings.jwt_secrets):
+        yield False, part, f"the secret that tokens are signed with may be guessed; use {HS256_KEY} random bytes"
+    else:
+        yield True, part, "JWTs signed with a shared secret, and API keys" if settings.jwt_secrets else "API keys only"
 
 
 async def _endpoints(models: "ModelSetup") -> AsyncIterator[Line]:

@@ -31,6 +31,8 @@ FITTING: dict[tuple[str, str | None], tuple[str, ...]] = {
 }
 """Which algorithms a key of a type and curve is for. A key that is not public is for none."""
 
+FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
 Key = tuple[str | None, jwt.PyJWK]  # with its id
 
 
@@ -80,13 +82,21 @@ class Jwks:
         self._tried = asyncio.get_running_loop().time()
         try:
             keys = read_keys(await _get(self._url))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except FAILURES as error:
             logger.warning("the keys of the identity provider cannot be fetched: %s", type(error).__name__)
             return
         self._keys, self._fetched = keys, self._tried
 
     def _age(self, moment: float | None) -> float:
         return float("inf") if moment is None else asyncio.get_running_loop().time() - moment
+
+
+async def algorithms_at(url: str) -> Sequence[str]:
+    """What the keys behind a URL are for. ``IdentityUnavailable`` if there is no key set."""
+    try:
+        return sorted(read_keys(await _get(url)))
+    except FAILURES:
+        raise IdentityUnavailable from None
 
 
 async def _get(url: str) -> bytes:
