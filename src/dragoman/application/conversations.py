@@ -20,6 +20,8 @@ from dragoman.domain.errors import ConversationDeleted, Invalid, SessionsDisable
 from dragoman.domain.events import RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
+from dragoman.domain.items import Item
+from dragoman.domain.runs import Run
 from dragoman.domain.text import storable_json
 from dragoman.ports.clock import Clock
 from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage, SessionStore
@@ -111,6 +113,15 @@ class Conversations:
     ) -> ItemPage:
         self._check_enabled()
         return await self.sessions.page(principal, name, limit=limit, before=before, branch=branch)
+
+    async def end_of(self, principal: Principal, run: Run) -> str | None:
+        """The last item that a run has added to its conversation."""
+        self._check_enabled()
+        return await self.sessions.end_of(principal, run)
+
+    async def until(self, principal: Principal, run: Run, limit: int) -> Sequence[Item]:
+        """At most ``limit`` items of the history that ends with what a run has added."""
+        return await self.sessions.history(principal, await self.end_of(principal, run), limit)
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:
         """A new branch that goes on after the item ``at``; it becomes the current one."""

@@ -9,8 +9,5 @@ from tests.surfaces.house import House
 
 def official(house: House, **given: Any) -> AsyncOpenAI:
     """One that asks in process, once."""
-    return AsyncOpenAI(
-        base_url="http://localhost/v1",
-        http_client=house.client,
-        **{"api_key": "any", "max_retries": 0, "_strict_response_validation": True, **given},
-    )
+    usual = {"base_url": "http://localhost/v1", "http_client": house.client, "api_key": "any", "max_retries": 0}
+    return AsyncOpenAI(**{**usual, "_strict_response_validation": True, **given})

@@ -24,7 +24,7 @@ ALL = 2**31 - 1
 
 NAMES = """
 SELECT COALESCE(key, conversations.id) FROM conversations JOIN branches ON branches.id = conversations.branch
-WHERE tenant = :tenant AND owner = :owner AND head IS NOT NULL ORDER BY conversations.id
+WHERE tenant = :tenant AND owner = :owner AND head IS NOT NULL AND status <> 'hidden' ORDER BY conversations.id
 """
 SAID_AT = "UPDATE items SET created_at = :at WHERE id = :id"
 ITEM = "SELECT parent, content FROM items WHERE id = :id"
@@ -140,7 +140,10 @@ def _create(shelf: SqlShelf, name: str, entries: Sequence[Entry]) -> Script[None
     at = entries[0].at or datetime.now(UTC)
     new = {"id": conversation_id(), "branch": branch_id(), "key": name, "agent": shelf.agent, "now": micros(at)}
     whose = {"tenant": shelf.principal.tenant, "owner": shelf.principal.user}
-    ((id, _, branch),) = yield ENTER, {**new, **whose, "title": title_from(entry.content for entry in entries)}
+    ((id, _, branch),) = yield (
+        ENTER,
+        {**new, **whose, "status": "active", "title": title_from(entry.content for entry in entries)},
+    )
     if branch == new["branch"]:
         yield from begin_branch(branch, id, None, at)
 
