@@ -306,6 +306,17 @@ class Settings(BaseSettings):
         600.0, "DRAGOMAN_CLEANUP_INTERVAL", about="Seconds between two rounds of clearing away.", example="3600"
     )
 
+    # Where the command line finds a server
+    url: str | None = _setting(
+        None,
+        "DRAGOMAN_URL",
+        about="The server that `dragoman runs` asks; unset, it looks into the database.",
+        example="http://127.0.0.1:8000",
+    )
+    api_key: SecretStr | None = _setting(
+        None, "DRAGOMAN_API_KEY", about="What it shows there to say who it is.", example="dgm_…"
+    )
+
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "LOG_LEVEL", about="How much is logged.", example="INFO"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -179,17 +179,8 @@ class Player:
             earlier = await _patiently(performance, lambda: self.logged(run)) if run.attempt else []
             for event in earlier:
                 story.add(event)
-            history, given = _told(run, await _patiently(performance, lambda: self._history(run)))
-            turn = Turn(
-                run=run,
-                principal=Principal(run.owner, run.tenant),
-                history=history,
-                input=given,
-                max_turns=run.options.max_turns,
-                journal=journal_of(earlier),
-                stop=performance.stop,
-                held=performance.held,
-            )
+            turn = await _patiently(performance, lambda: self.turn(run, earlier, held=performance.held))
+            turn = replace(turn, stop=performance.stop)
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
         except asyncio.CancelledError:
@@ -204,6 +195,19 @@ class Player:
             logger.exception("run failed through a fault of ours")
             return _failed(run, INTERNAL, story)
         return _completed(run, outcome, story)
+
+    async def turn(self, run: Run, earlier: Sequence[Event], *, held: Callable[[], Awaitable[None]]) -> Turn:
+        """What a runtime needs to play a run whose log knows all this already."""
+        history, given = _told(run, await self._history(run))
+        return Turn(
+            run=run,
+            principal=Principal(run.owner, run.tenant),
+            history=history,
+            input=given,
+            max_turns=run.options.max_turns,
+            journal=journal_of(earlier),
+            held=held,
+        )
 
     async def logged(self, run: Run) -> list[Event]:
         """All that the log of a run holds."""

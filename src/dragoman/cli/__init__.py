@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import cleanup, db, doctor, keys, migrate, serve, sessions, settings
+from dragoman.cli import cleanup, db, doctor, keys, migrate, runs, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -22,6 +22,7 @@ app.command("doctor")(doctor.doctor)
 app.command("migrate")(migrate.migrate)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
+app.add_typer(runs.app, name="runs")
 app.add_typer(keys.app, name="keys")
 app.command("audit")(keys.audit)
 app.add_typer(sessions.imports, name="import")

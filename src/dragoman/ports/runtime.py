@@ -61,9 +61,7 @@ class Turn:
     max_turns: int | None = None
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
-    held: Callable[[], Awaitable[None]] = (
-        _nobody_else  # awaited right before a tool starts: nobody else can be playing the run
-    )
+    held: Callable[[], Awaitable[None]] = _nobody_else  # returns when nobody else can be playing the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,8 @@ class AgentRuntime(Protocol):
         Every finished output item and tool result is recorded, each model answer closed by ``ModelAnswered``; an answer
         that calls tools is durable before any of them starts, a tool's result before the model sees it. Failures are raised as
         ``DragomanError``; anything else counts as our own fault and is told to nobody. When cancelled it stops promptly and
-        leaves no task behind; when ``turn.stop`` is requested it finishes the model answer and its tools, and returns
-        ``CANCELLED``. An answer that calls one of ``run.options.tools`` is the last: what else it calls is done, and the
+        leaves no task behind. Right before it asks a model or starts a tool it awaits ``turn.held``. When ``turn.stop`` is
+        requested it finishes the model answer and its tools, and returns ``CANCELLED``. An answer that calls one of ``run.options.tools`` is the last: what else it calls is done, and the
         caller answers the rest with another run.
         """
         ...

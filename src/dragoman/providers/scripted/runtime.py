@@ -41,6 +41,8 @@ class ScriptedRuntime:
                 break
             if turn.stop.requested:
                 return Outcome(performance.last_said, RunStatus.CANCELLED, turns=performance.turns)
+        if turn.journal.answer("", performance.turns):  # it ended before its log does
+            raise ReplayDiverged
         return Outcome(performance.last_said, response_id=f"resp_{turn.run.id}", turns=performance.turns)
 
     def _steps(self, turn: Turn) -> list[Step]:
@@ -65,6 +67,8 @@ class _Performance:
         self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.input))
 
     async def step(self, step: Step) -> None:
+        if not self._turn.journal.answer("", self.turns):
+            await self._turn.held()
         match step:
             case Say():
                 await self._say(step)

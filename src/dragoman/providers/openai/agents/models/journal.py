@@ -94,6 +94,7 @@ class JournalModel(Model):
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
         witness = Witness(play.turn.principal.tenant, frozenset(play.spoken))
+        await play.turn.held()
         try:
             routed = await self.inner.ask(request, answer, witness)
         except (Exception, asyncio.CancelledError):

@@ -1,0 +1,29 @@
+"""Where the command line finds runs: what the database and a server have in common. Records and events are those of the wire."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+Record = Mapping[str, Any]
+
+
+class Refused(Exception):
+    """What a server says instead of an answer, in words for the operator."""
+
+    def __init__(self, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retryable = retryable
+
+
+class Source(Protocol):
+    def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+        """Newest first."""
+        ...
+
+    async def show(self, run_id: str) -> Record: ...
+
+    async def cancel(self, run_id: str, *, now: bool) -> Record: ...
+
+    def follow(self, run_id: str) -> AsyncIterator[Record]:
+        """All events of its log, live until it has ended."""
+        ...
