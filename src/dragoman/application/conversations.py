@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dragoman.application.log import LiveLog
-from dragoman.application.runs import checked_session_id
+from dragoman.application.runs import checked_input, checked_session_id
 from dragoman.domain.conversations import (
     Branch,
     Change,
@@ -20,7 +20,7 @@ from dragoman.domain.errors import ConversationDeleted, Invalid, SessionsDisable
 from dragoman.domain.events import RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
-from dragoman.domain.items import Item
+from dragoman.domain.items import Content, Item, ItemStatus, NewItem
 from dragoman.domain.runs import Run
 from dragoman.domain.text import storable_json
 from dragoman.ports.clock import Clock
@@ -47,9 +47,12 @@ class Conversations:
         title: str | None = None,
         tags: Iterable[str] = (),
         metadata: dict[str, Any] | None = None,
+        items: Sequence[Content] = (),
     ) -> Conversation:
-        """A conversation in which nothing is said yet. Without a title it gets one from its first message."""
+        """A conversation in which nothing is said yet, or what somebody brings. Without a title it gets one from its first
+        message."""
         self._check_enabled()
+        brought = new_items(items) if items else ()
         now = self.clock.now()
         conversation = Conversation(
             id=conversation_id(),
@@ -66,7 +69,10 @@ class Conversations:
             tags=checked_tags(tags),
             metadata=storable_json(metadata or {}),
         )
-        return await self.sessions.create(conversation)
+        created = await self.sessions.create(conversation)
+        if brought:
+            await self.sessions.add(principal, created.id, brought)
+        return created
 
     async def get(self, principal: Principal, name: str) -> Conversation:
         self._check_enabled()
@@ -109,10 +115,31 @@ class Conversations:
         return await self.sessions.change(principal, name, checked)
 
     async def page(
-        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        limit: int,
+        before: str | None = None,
+        after: str | None = None,
+        branch: str | None = None,
     ) -> ItemPage:
         self._check_enabled()
-        return await self.sessions.page(principal, name, limit=limit, before=before, branch=branch)
+        return await self.sessions.page(principal, name, limit=limit, before=before, after=after, branch=branch)
+
+    async def item(self, principal: Principal, name: str, item_id: str) -> Item:
+        self._check_enabled()
+        return await self.sessions.item(principal, name, item_id)
+
+    async def add(self, principal: Principal, name: str, items: Sequence[Content]) -> Sequence[Item]:
+        """Let a conversation go on with items that somebody brings: nobody answers them."""
+        self._check_enabled()
+        return await self.sessions.add(principal, name, new_items(items))
+
+    async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
+        """Take one item out of a conversation; the rest closes up."""
+        self._check_enabled()
+        return await self.sessions.remove(principal, name, item_id)
 
     async def end_of(self, principal: Principal, run: Run) -> str | None:
         """The last item that a run has added to its conversation."""
@@ -153,6 +180,13 @@ class Conversations:
     def _check_enabled(self) -> None:
         if not self.enabled:
             raise SessionsDisabled
+
+
+def new_items(given: Sequence[Content]) -> tuple[NewItem, ...]:
+    """What is brought as it is kept: an answer that says it is incomplete stays so."""
+    statuses: list[ItemStatus] = ["incomplete" if item.get("status") == "incomplete" else "completed" for item in given]
+    kept = checked_input(given, field="items")
+    return tuple(NewItem(content, status) for content, status in zip(kept, statuses, strict=True))
 
 
 def checked_name(session_id: str | None) -> str | None:

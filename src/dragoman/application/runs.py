@@ -246,17 +246,16 @@ def check_tools(card: AgentCard, tools: Sequence[DeclaredTool]) -> None:
         taken.add(tool.name)
 
 
-def checked_input(given: str | Sequence[Content] | None) -> tuple[Content, ...]:
-    """The input as items, ready to be stored."""
+def checked_input(given: str | Sequence[Content] | None, *, field: str = "input") -> tuple[Content, ...]:
+    """The input as items, ready to be stored. ``field`` is what it is called where it came from."""
     if isinstance(given, str):
         return (message("user", storable(given)),)
     if not given:
-        raise Invalid("The input is empty.", field="input")
-    return tuple(_checked_item(i, storable_json(item)) for i, item in enumerate(given))
+        raise Invalid("The input is empty.", field=field)
+    return tuple(_checked_item(f"{field}.{i}", storable_json(item)) for i, item in enumerate(given))
 
 
-def _checked_item(index: int, item: Content) -> Content:
-    where = f"input.{index}"
+def _checked_item(where: str, item: Content) -> Content:
     match item.get("type") or "message":
         case "message":
             return _checked_message(where, item)

@@ -13,6 +13,8 @@ DragomanError
 │   ├── ConversationBusy
 │   ├── NameTaken
 │   ├── RunEnded
+│   ├── RunCancelled           for who can be told of an answer only, and there will be none
+│   ├── ApprovalRequired       the same, and a person has to decide first
 │   └── SessionsDisabled
 ├── Unavailable                we cannot take work at the moment; try again
 │   ├── StorageUnavailable
@@ -121,6 +123,16 @@ class ConversationBusy(Conflict):
 class RunEnded(Conflict):
     code = "run_ended"
     message = "The run has already ended."
+
+
+class RunCancelled(Conflict):
+    code = "run_cancelled"
+    message = "The run was cancelled before its answer was complete."
+
+
+class ApprovalRequired(Conflict):
+    code = "approval_required"
+    message = "A tool call waits for a person's approval, which this protocol cannot ask for."
 
 
 class NameTaken(Conflict):

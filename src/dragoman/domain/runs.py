@@ -80,6 +80,8 @@ class ModelChoices:
     reasoning_summary: str | None = None
     verbosity: str | None = None
     truncation: Literal["auto", "disabled"] | None = None
+    stop: tuple[str, ...] | None = None  # where an answer ends; only some endpoints know it
+    seed: int | None = None  # the same
     parallel_tool_calls: bool | None = None
     tool_choice: str | None = None  # auto, none, required, or the name of a tool; but for none, of the first answer
 
@@ -124,9 +126,14 @@ def options_from(content: dict[str, Any]) -> RunOptions:
             **content,
             "tools": tuple(DeclaredTool(**tool) for tool in content.get("tools", ())),
             "output": None if output is None else OutputFormat(**output),
-            "choices": None if choices is None else ModelChoices(**choices),
+            "choices": None if choices is None else _choices_from(choices),
         }
     )
+
+
+def _choices_from(content: dict[str, Any]) -> ModelChoices:
+    stop = content.get("stop")
+    return ModelChoices(**{**content, "stop": None if stop is None else tuple(stop)})
 
 
 @dataclass(frozen=True, slots=True)

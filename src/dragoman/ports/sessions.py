@@ -6,15 +6,17 @@ from typing import Protocol
 
 from dragoman.domain.conversations import Branch, Change, Comparison, Conversation, ConversationStatus, Search
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Item
+from dragoman.domain.items import Item, NewItem
 from dragoman.domain.runs import Run
+
+BUSY = "A run is in progress in this conversation; wait for its end."
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
     conversation: Conversation
     items: tuple[Item, ...]  # oldest first
-    has_more: bool  # there are older ones
+    has_more: bool  # there are more in the direction that was asked for: older ones, or newer ones after a place
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,32 @@ class SessionStore(Protocol):
         ...
 
     async def page(
-        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        limit: int,
+        before: str | None = None,
+        after: str | None = None,
+        branch: str | None = None,
     ) -> ItemPage:
         """The newest items of a branch, the current one if none is named, or those before the item ``before``. Its cost
-        depends on ``limit`` only."""
+        depends on ``limit`` only. Or the oldest ones after the item ``after``, or after ``START``: its cost depends on how
+        many come after that."""
+        ...
+
+    async def item(self, principal: Principal, name: str, item_id: str) -> Item:
+        """One item, on whichever branch; ``NotFound`` if it is not in this conversation."""
+        ...
+
+    async def add(self, principal: Principal, name: str, items: Sequence[NewItem]) -> Sequence[Item]:
+        """Let the current branch go on with items that no run has said. As a message does, they title a conversation that has
+        no title, and make it active. ``ConversationBusy`` while a run in it is unfinished."""
+        ...
+
+    async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
+        """Take an item out: what followed it follows what stood before it, on every branch. ``NotFound`` if it is not in
+        this conversation, ``ConversationBusy`` while a run in it is unfinished."""
         ...
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:

@@ -1,6 +1,6 @@
 """Which conversation at a model's provider holds what precedes a run, in memory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dragoman.adapters.memory.state import State
 from dragoman.domain.runs import Run, RunStatus
@@ -11,12 +11,11 @@ class MemoryProviderConversations:
     """``ProviderConversations``."""
 
     state: State
-    known: dict[str, tuple[str, str]] = field(default_factory=dict)  # theirs and the run that wrote last
 
     async def resume(self, run: Run) -> str | None:
         if run.conversation_id is None or run.base_item is None:
             return None
-        provider_conversation_id, last = self.known.get(run.conversation_id, ("", ""))
+        provider_conversation_id, last = self.state.elsewhere.get(run.conversation_id, ("", ""))
         if not self._ended_with(run.conversation_id, last, run.base_item):
             return None
         await self.begin(run, provider_conversation_id)
@@ -24,7 +23,7 @@ class MemoryProviderConversations:
 
     async def begin(self, run: Run, provider_conversation_id: str) -> None:
         if run.conversation_id is not None:
-            self.known[run.conversation_id] = provider_conversation_id, run.id
+            self.state.elsewhere[run.conversation_id] = provider_conversation_id, run.id
 
     def _ended_with(self, conversation_id: str, run_id: str, item_id: str) -> bool:
         """Whether this run ended well, at its first attempt, with this item, and that is what its model said."""

@@ -15,16 +15,18 @@ from dragoman.domain.conversations import (
     ConversationStatus,
     Search,
     bookmark,
+    findable,
     place_of,
     preview_of,
+    title_from,
     words_of,
 )
-from dragoman.domain.errors import Invalid, NameTaken
+from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id
-from dragoman.domain.items import WITHHELD, Item
+from dragoman.domain.items import WITHHELD, Item, NewItem
 from dragoman.domain.runs import Run
-from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
+from dragoman.ports.sessions import BUSY, BranchPage, ConversationPage, ItemPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,19 @@ class MemorySessions:
         return self.state.conversation(principal, conversation.id)
 
     async def page(
-        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        limit: int,
+        before: str | None = None,
+        after: str | None = None,
+        branch: str | None = None,
     ) -> ItemPage:
         conversation = self.state.conversation(principal, name)
         newest = self._branch(conversation, branch, field="branch").head
+        if after is not None:
+            return self._page_after(conversation, newest, after, limit)
         if before is not None:
             item = self.state.items[conversation.id].get(before)
             if item is None:
@@ -119,6 +130,53 @@ class MemorySessions:
             newest = item.parent
         items = _oldest_first(self._path(conversation.id, newest), limit)
         return ItemPage(conversation, items, has_more=bool(items) and items[0].parent is not None)
+
+    def _page_after(self, conversation: Conversation, newest: str | None, after: str, limit: int) -> ItemPage:
+        items = [*self._path(conversation.id, newest)][::-1]
+        if after != START:
+            place = next((i for i, item in enumerate(items) if item.id == after), None)
+            if place is None:
+                raise Invalid("There is no such item in this conversation.", field="after")
+            items = items[place + 1 :]
+        return ItemPage(conversation, tuple(items[:limit]), has_more=len(items) > limit)
+
+    async def item(self, principal: Principal, name: str, item_id: str) -> Item:
+        conversation = self.state.conversation(principal, name)
+        item = self.state.items[conversation.id].get(item_id)
+        if item is None:
+            raise NotFound("item", item_id)
+        return item
+
+    async def add(self, principal: Principal, name: str, items: Sequence[NewItem]) -> Sequence[Item]:
+        conversation = self._idle(principal, name)
+        self.state.grow(conversation.id, conversation.branch, None, items)
+        title = conversation.title or title_from(item.content for item in items)
+        grown = self.state.conversations[conversation.id]
+        self.state.conversations[conversation.id] = replace(grown, title=title, status="active")
+        return [self.state.items[conversation.id][item.id] for item in items]
+
+    async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
+        state, conversation = self.state, self._idle(principal, name)
+        item = await self.item(principal, name, item_id)
+        items, branches = state.items[conversation.id], state.branches[conversation.id]
+        for child in [child for child in items.values() if child.parent == item.id]:
+            items[child.id] = replace(child, parent=item.parent)
+        for branch in [branch for branch in branches.values() if branch.head == item.id]:
+            branches[branch.id] = replace(branch, head=item.parent)
+        for run in [run for run in state.runs.values() if run.base_item == item.id]:
+            state.runs[run.id] = replace(run, base_item=item.parent)
+        del items[item.id], state.places[item.id]
+        state.words[conversation.id].remove(findable(item.content))
+        state.elsewhere.pop(conversation.id, None)
+        state.conversations[conversation.id] = replace(conversation, updated_at=datetime.now(UTC))
+        return state.conversation(principal, conversation.id)
+
+    def _idle(self, principal: Principal, name: str) -> Conversation:
+        """A conversation in which no run is unfinished."""
+        conversation = self.state.conversation(principal, name)
+        if self.state.unfinished_in(conversation.id):
+            raise ConversationBusy(BUSY)
+        return conversation
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:
         conversation = self.state.conversation(principal, name)

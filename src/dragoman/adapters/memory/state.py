@@ -75,6 +75,9 @@ class State:
     )  # runs that ended while they waited, whose messages are still to enter
     logs: dict[str, list[StoredRow]] = field(default_factory=dict)
     keys: dict[tuple[str, str, str, str], BoundKey] = field(default_factory=dict)  # by tenant, owner, route, key
+    elsewhere: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # by conversation: a provider's, and its last run
     ledger: dict[tuple[str, str, int, int], Charge] = field(default_factory=dict)  # by run, path, ordinal, try
 
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
@@ -182,18 +185,22 @@ class State:
         if run.conversation_id is None:
             return None
         assert run.branch is not None
-        branch = self.branches[run.conversation_id][run.branch]
+        return self.grow(run.conversation_id, run.branch, run.id, items)
+
+    def grow(self, conversation_id: str, branch_id: str, run_id: str | None, items: Sequence[NewItem]) -> str | None:
+        """The same for any branch, and items of a run or of none."""
+        branch = self.branches[conversation_id][branch_id]
         now = datetime.now(UTC)
         head = branch.head
         for new in items:
-            item = Item(new.id, run.conversation_id, head, run.id, new.content, now, new.status)
-            self.items[run.conversation_id][item.id] = item
-            self.places[item.id] = run.conversation_id
-            self.words[run.conversation_id].append(findable(item.content))
+            item = Item(new.id, conversation_id, head, run_id, new.content, now, new.status)
+            self.items[conversation_id][item.id] = item
+            self.places[item.id] = conversation_id
+            self.words[conversation_id].append(findable(item.content))
             head = item.id
         if items:
-            self.branches[run.conversation_id][branch.id] = replace(branch, head=head)
-            conversation = self.conversations[run.conversation_id]
+            self.branches[conversation_id][branch.id] = replace(branch, head=head)
+            conversation = self.conversations[conversation_id]
             self.conversations[conversation.id] = replace(conversation, updated_at=now, last_message_at=now)
         return branch.head
 

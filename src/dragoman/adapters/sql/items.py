@@ -29,6 +29,15 @@ ADVANCE = """
 UPDATE conversations SET last_seq = :seq, updated_at = :now, last_message_at = :now WHERE id = :conversation_id
 """
 
+# What hangs on an item is hung on what that one hangs on, and a branch that ended there ends there.
+TAKE_OUT = (
+    "UPDATE items SET parent = :parent WHERE conversation_id = :conversation_id AND parent = :id",
+    "UPDATE branches SET head = :parent WHERE conversation_id = :conversation_id AND head = :id",
+    "UPDATE runs SET base_item = :parent WHERE conversation_id = :conversation_id AND base_item = :id",
+    "DELETE FROM items WHERE id = :id AND conversation_id = :conversation_id",
+)
+FORGET = "DELETE FROM findable WHERE number = :number"
+
 FIND_BY = """
 INSERT INTO findable (number, conversation_id, words) VALUES (:number, :conversation_id, :words)
 ON CONFLICT (number) DO UPDATE SET words = excluded.words
@@ -62,6 +71,17 @@ def chain(additions: Sequence[Addition], now: int) -> Script[dict[str, str | Non
         if found := [words for addition in growing for words in _found(addition)]:
             yield FIND_BY, found
     return {id: head for id, (head, _) in heads.items()}
+
+
+def take_out(id: str, parent: str | None, conversation_id: str) -> Script[None]:
+    for sql in TAKE_OUT:
+        yield sql, {"id": id, "parent": parent, "conversation_id": conversation_id}
+    yield from forget(id, conversation_id)
+
+
+def forget(id: str, conversation_id: str) -> Script[None]:
+    """It is found no more."""
+    yield FORGET, {"number": found_by(id, conversation_id, ())["number"]}
 
 
 def found_by(id: str, conversation_id: str, words: Sequence[str]) -> Params:

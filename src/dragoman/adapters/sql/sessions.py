@@ -7,7 +7,7 @@ from typing import Any
 
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
 from dragoman.adapters.sql.engine import Dialect, Engine, Script
-from dragoman.adapters.sql.items import FIND_BY, LOCK, found_by
+from dragoman.adapters.sql.items import FIND_BY, LOCK, Addition, chain, found_by, take_out
 from dragoman.adapters.sql.rows import (
     CONVERSATION,
     ITEM,
@@ -18,7 +18,9 @@ from dragoman.adapters.sql.rows import (
     micros,
     now,
 )
+from dragoman.adapters.sql.runs import NEWEST_UNFINISHED
 from dragoman.domain.conversations import (
+    START,
     Branch,
     Change,
     Comparison,
@@ -27,14 +29,15 @@ from dragoman.domain.conversations import (
     Search,
     bookmark,
     place_of,
+    title_from,
     words_of,
 )
-from dragoman.domain.errors import Invalid, NameTaken, NotFound
+from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
-from dragoman.domain.items import WITHHELD, Item
+from dragoman.domain.items import WITHHELD, Item, NewItem
 from dragoman.domain.runs import Run
-from dragoman.ports.sessions import BranchPage, ConversationPage, ItemPage
+from dragoman.ports.sessions import BUSY, BranchPage, ConversationPage, ItemPage
 
 SELECT = f"SELECT {CONVERSATION} FROM conversations JOIN branches ON branches.id = conversations.branch"  # noqa: S608
 FIND_BY_ID = f"{SELECT} WHERE conversations.id = :name AND tenant = :tenant AND owner = :owner"
@@ -95,6 +98,28 @@ SELECT {ITEM} FROM path WHERE status NOT IN ({{left_out}}) ORDER BY nth DESC
 PAGE = PATH.format(counted="1", left_out="''")
 _WITHHELD = ", ".join(f"'{status}'" for status in sorted(WITHHELD))
 HISTORY = PATH.format(counted=f"CASE WHEN items.status IN ({_WITHHELD}) THEN 0 ELSE 1 END", left_out=_WITHHELD)
+
+# From an item upwards as far as :after, without looking at what the items say; then the oldest of them.
+PATH_AFTER = """
+WITH RECURSIVE path (id, parent, nth) AS (
+  SELECT id, parent, 1 FROM items WHERE id = :item_id
+  UNION ALL
+  SELECT items.id, items.parent, nth + 1 FROM path JOIN items ON items.id = path.parent WHERE path.id <> :after
+)
+SELECT items.id, conversation_id, items.parent, run_id, content, created_at, status
+FROM (SELECT id, nth FROM path ORDER BY nth DESC LIMIT :limit) AS oldest JOIN items ON items.id = oldest.id
+ORDER BY nth DESC
+"""
+ONE = f"SELECT {ITEM} FROM items WHERE id = :item_id AND conversation_id = :conversation_id"  # noqa: S608 - constants
+SAID = """
+UPDATE conversations SET status = 'active', title = CASE WHEN title = '' THEN :title ELSE title END
+WHERE id = :conversation_id
+"""
+# What a provider keeps beside us is not what is here any more.
+TOUCH = """
+UPDATE conversations SET updated_at = :now, provider_conversation_id = NULL, provider_run_id = NULL
+WHERE id = :conversation_id
+"""
 PARENT = "SELECT parent FROM items WHERE id = :item_id AND conversation_id = :conversation_id"
 END_OF = """
 SELECT items.id FROM items JOIN conversations ON conversations.id = items.conversation_id
@@ -166,9 +191,27 @@ class SqlSessions:
         return await self.engine.write(_change, principal, name, change)
 
     async def page(
-        self, principal: Principal, name: str, *, limit: int, before: str | None = None, branch: str | None = None
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        limit: int,
+        before: str | None = None,
+        after: str | None = None,
+        branch: str | None = None,
     ) -> ItemPage:
+        if after is not None:
+            return await self.engine.read(_page_after, principal, name, limit, after, branch)
         return await self.engine.read(_page, principal, name, limit, before, branch)
+
+    async def item(self, principal: Principal, name: str, item_id: str) -> Item:
+        return await self.engine.read(_item, principal, name, item_id)
+
+    async def add(self, principal: Principal, name: str, items: Sequence[NewItem]) -> Sequence[Item]:
+        return await self.engine.write(_add, principal, name, items)
+
+    async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
+        return await self.engine.write(_remove, principal, name, item_id)
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:
         return await self.engine.write(_fork, principal, name, at)
@@ -203,6 +246,15 @@ def _held(principal: Principal, name: str) -> Script[Conversation]:
     found = yield from _find(principal, name)
     yield LOCK, {"conversation_id": found.id}
     return (yield from _find(principal, found.id))
+
+
+def _idle(principal: Principal, name: str) -> Script[Conversation]:
+    """The same, in which no run is unfinished."""
+    conversation = yield from _held(principal, name)
+    ((unfinished,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation.id}
+    if unfinished is not None:
+        raise ConversationBusy(BUSY)
+    return conversation
 
 
 def _create(conversation: Conversation) -> Script[Conversation]:
@@ -295,6 +347,47 @@ def _page(principal: Principal, name: str, limit: int, before: str | None, branc
     if newest is not None:
         items = yield from _path(PAGE, principal, newest, limit)
     return ItemPage(conversation, tuple(items), has_more=bool(items) and items[0].parent is not None)
+
+
+def _page_after(principal: Principal, name: str, limit: int, after: str, branch: str | None) -> Script[ItemPage]:
+    conversation = yield from _find(principal, name)
+    newest = yield from head_of(conversation, branch, field="branch")
+    begun = after != START  # then the item itself comes first
+    rows = yield PATH_AFTER, {"item_id": newest or NOTHING, "after": after, "limit": limit + 1 + begun}
+    items = [item_from(row) for row in rows]
+    if begun and (not items or items.pop(0).id != after):
+        raise Invalid("There is no such item in this conversation.", field="after")
+    return ItemPage(conversation, tuple(items[:limit]), has_more=len(items) > limit)
+
+
+def _item(principal: Principal, name: str, item_id: str) -> Script[Item]:
+    conversation = yield from _find(principal, name)
+    return (yield from _item_in(conversation.id, item_id))
+
+
+def _item_in(conversation_id: str, item_id: str) -> Script[Item]:
+    rows = yield ONE, {"item_id": item_id, "conversation_id": conversation_id}
+    if not rows:
+        raise NotFound("item", item_id)
+    return item_from(rows[0])
+
+
+def _add(principal: Principal, name: str, items: Sequence[NewItem]) -> Script[Sequence[Item]]:
+    conversation = yield from _idle(principal, name)
+    yield from chain([Addition(conversation.id, conversation.branch, None, items)], now())
+    title = title_from(item.content for item in items)
+    yield SAID, {"title": title, "conversation_id": conversation.id}
+    rows = yield ONE, [{"item_id": item.id, "conversation_id": conversation.id} for item in items]
+    added = {row[0]: item_from(row) for row in rows}
+    return [added[item.id] for item in items]
+
+
+def _remove(principal: Principal, name: str, item_id: str) -> Script[Conversation]:
+    conversation = yield from _idle(principal, name)
+    item = yield from _item_in(conversation.id, item_id)
+    yield from take_out(item.id, item.parent, conversation.id)
+    yield TOUCH, {"conversation_id": conversation.id, "now": now()}
+    return (yield from _find(principal, conversation.id))
 
 
 def _compare(principal: Principal, name: str, branch: str | None, other: str, limit: int) -> Script[Comparison]:

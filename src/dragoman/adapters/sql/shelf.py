@@ -9,7 +9,7 @@ import orjson
 
 from dragoman.adapters.sql.branches import begin_branch, fork
 from dragoman.adapters.sql.engine import Engine, Script
-from dragoman.adapters.sql.items import GROW, LOCK, Addition, chain, found_by
+from dragoman.adapters.sql.items import GROW, LOCK, Addition, chain, forget
 from dragoman.adapters.sql.rows import conversation_from, micros
 from dragoman.adapters.sql.runs import ENTER, NEWEST_UNFINISHED
 from dragoman.adapters.sql.sessions import FIND_BY_ID, FIND_BY_NAME, SqlSessions
@@ -18,6 +18,7 @@ from dragoman.domain.errors import Conflict, ConversationBusy, NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
 from dragoman.domain.items import Content, NewItem
+from dragoman.ports.sessions import BUSY
 from dragoman.ports.transfer import Entry, Kept
 
 ALL = 2**31 - 1
@@ -36,7 +37,6 @@ DELETE FROM items WHERE id = :id AND run_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM items AS next WHERE next.conversation_id = :conversation_id AND next.parent = :id)
 RETURNING id
 """
-FORGET = "DELETE FROM findable WHERE number = :number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _pop(principal: Principal, name: str) -> Script[Content | None]:
     yield GROW, {"branch": conversation.branch, "head": parent}
     dropped = yield DROP, {"id": conversation.head, "conversation_id": conversation.id}
     for (id,) in dropped:
-        yield FORGET, {"number": found_by(id, conversation.id, ())["number"]}
+        yield from forget(id, conversation.id)
     popped: Content = orjson.loads(content)
     return popped
 
@@ -155,7 +155,7 @@ def _held(principal: Principal, name: str) -> Script[Conversation | None]:
     yield LOCK, {"conversation_id": conversation.id}
     ((unfinished,),) = yield NEWEST_UNFINISHED, {"conversation_id": conversation.id}
     if unfinished is not None:
-        raise ConversationBusy("A run is in progress in this conversation; wait for its end.")
+        raise ConversationBusy(BUSY)
     return (yield from _find(principal, name))  # as whoever held it before has left it
 
 

@@ -44,6 +44,8 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.Conflict: Row(409, "Conflict"),
     errors.ConversationBusy: Row(409, "Conversation busy"),
     errors.RunEnded: Row(409, "Run ended"),
+    errors.RunCancelled: Row(409, "Run cancelled"),
+    errors.ApprovalRequired: Row(409, "Approval required"),
     errors.NameTaken: Row(409, "Name taken"),
     errors.SessionsDisabled: Row(409, "Sessions disabled"),
     errors.Unavailable: Row(503, "Unavailable", retry_after=2),
@@ -134,17 +136,7 @@ def _challenge(error: DragomanError) -> dict[str, str]:
 
 def of_run(scope: Scope, run: Run) -> Response:
     """A run that failed, to somebody who waited for it."""
-    error = run.error or RunError(errors.RunFailure.code, errors.RunFailure.message)
-    row = BY_CODE.get(error.code, TABLE[errors.RunFailure])
-    retry_after = error.retry_after or row.retry_after
-    return told(
-        scope,
-        Problem(
-            *(row.status, row.title, error.code, error.message, error.retryable),
-            run_id=run.id,
-            retry_after=retry_after,
-        ),
-    )
+    return told(scope, failed(run.id, run.error or RunError(errors.RunFailure.code, errors.RunFailure.message)))
 
 
 def of_status(scope: Scope, status: int, headers: dict[str, str] | None = None) -> Response:
@@ -167,6 +159,15 @@ _REASONS = {
     "json_invalid": "It is not valid JSON",
 }
 """Where pydantic speaks of Python."""
+
+
+def failed(run_id: str, error: RunError) -> Problem:
+    row = BY_CODE.get(error.code, TABLE[errors.RunFailure])
+    return Problem(
+        *(row.status, row.title, error.code, error.message, error.retryable),
+        run_id=run_id,
+        retry_after=error.retry_after or row.retry_after,
+    )
 
 
 def row_of(error: type[DragomanError]) -> Row:

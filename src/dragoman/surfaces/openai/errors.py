@@ -1,6 +1,7 @@
 """Errors as clients of OpenAI read them: one envelope for everything under ``/v1``, and headers that say whether to retry."""
 
 import re
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -28,17 +29,25 @@ PARAMS = {ModelNotFound.code: "model"}
 
 
 def as_openai_error(problem: Problem, request_id: str) -> Response:  # noqa: ARG001 - a header says it
-    """``problems.Envelope``. What makes no sense is 400 there, never 422."""
-    status = 400 if problem.status == 422 else problem.status
-    error: dict[str, str | None] = {
+    """``problems.Envelope``."""
+    status = _status(problem)
+    return JSONResponse({"error": error_object(problem)}, status, {**problem.headers, **_retrying(problem, status)})
+
+
+def error_object(problem: Problem) -> dict[str, Any]:
+    status = _status(problem)
+    error = {
         "message": problem.detail,
         "type": TYPES.get(status, "invalid_request_error" if status < 500 else "server_error"),
         "param": _param(problem),
         "code": problem.code,
     }
-    if problem.run_id is not None:
-        error["run_id"] = problem.run_id
-    return JSONResponse({"error": error}, status, {**problem.headers, **_retrying(problem, status)})
+    return error if problem.run_id is None else {**error, "run_id": problem.run_id}
+
+
+def _status(problem: Problem) -> int:
+    """What makes no sense is 400 there, never 422."""
+    return 400 if problem.status == 422 else problem.status
 
 
 def _param(problem: Problem) -> str | None:

@@ -29,6 +29,8 @@ _SETTINGS = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 """What a choice is called in the SDK's settings."""
+_EXTRA = ("stop", "seed")
+"""What they do not know. An endpoint that does not, either, refuses it."""
 
 
 def with_additions(request: Request, options: RunOptions, *, first: bool) -> Request:
@@ -55,6 +57,8 @@ def _settings(choices: ModelChoices | None, *, first: bool) -> ModelSettings:
     if choices is None:
         return ModelSettings()
     chosen = {_SETTINGS[f.name]: getattr(choices, f.name) for f in fields(choices) if f.name in _SETTINGS}
+    if elsewhere := {name: value for name in _EXTRA if (value := getattr(choices, name)) is not None}:
+        chosen["extra_args"] = elsewhere
     thinking: dict[str, Any] = {"effort": choices.reasoning_effort, "summary": choices.reasoning_summary}
     if any(thinking.values()):
         chosen["reasoning"] = Reasoning(**{name: value for name, value in thinking.items() if value})
