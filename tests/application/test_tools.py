@@ -36,7 +36,7 @@ RUN = Run(
 
 
 def calling(used, arguments="{}", *, id="call_1", recorder=None):
-    return Call(id, used, arguments, "chat", Turn(RUN, LOCAL, []), recorder or Shown())
+    return Call(id, used, arguments, "chat", Turn(RUN, LOCAL, [], []), recorder or Shown())
 
 
 @pytest.fixture
