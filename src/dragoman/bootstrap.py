@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dragoman.adapters.identity.local import LocalAuthenticator
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
+from dragoman.allowances import Allowances, read_allowances
 from dragoman.application import cleanup
 from dragoman.application.audience import Audience
 from dragoman.application.audit import Audit
+from dragoman.application.budgets import Budgets
 from dragoman.application.catalog import Catalog, ChooseProvider
 from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.hearing import Hearing
 from dragoman.application.keys import Keys
+from dragoman.application.limits import Limiter
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Job, Scheduler
@@ -38,10 +41,12 @@ from dragoman.domain.runs import Habits
 from dragoman.domain.tools import Tool
 from dragoman.endpoints import read_models
 from dragoman.ports.audit import AuditLog
+from dragoman.ports.budgets import AccountStore
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.identity import Authenticator
 from dragoman.ports.keys import KeyStore
+from dragoman.ports.limits import RequestCounts
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
@@ -89,6 +94,12 @@ class Store(Protocol):
 
     @property
     def provider_conversations(self) -> ProviderConversations: ...
+
+    @property
+    def accounts(self) -> AccountStore: ...
+
+    @property
+    def request_counts(self) -> RequestCounts: ...
 
     @property
     def schedules(self) -> ScheduleStore: ...
@@ -166,6 +177,7 @@ def build(
     authenticator: Authenticator | None = None,
     clock: Clock | None = None,
     signals: Signals | None = None,
+    allowances: Allowances | None = None,
 ) -> Application:
     """``agents`` are SDK agents or ``AgentSpec``s, ``tools`` more tools than those that are built in, or a registry in their
     place; every other argument replaces the part that settings would choose."""
@@ -181,10 +193,17 @@ def build(
         providers = build_providers(settings, agents, registered, bench, kept_there)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
     log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
-    player = Player(log, store.events, store.sessions, registry.providers, clock, history_limit=settings.history_limit)
+    allowed = allowances or read_allowances(settings)
+    budgets = Budgets(store.accounts, clock, allowed.budgets, allowed.limits)
+    player = Player(
+        *(log, store.events, store.sessions, registry.providers, clock),
+        spending=budgets.of,
+        history_limit=settings.history_limit,
+    )
     capacity = 0 if settings.role == "api" else settings.max_runs
     dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
-    jobs = () if settings.role == "api" else cleanup_jobs(settings, store, clock)
+    cleared = cleanup.Cleared()
+    jobs = () if settings.role == "api" else cleanup_jobs(settings, store, clock, cleared)
     catalog = Catalog(
         registry.providers,
         registry.choose,
@@ -198,7 +217,11 @@ def build(
         checks["signals"] = signals.check
     models = frozenset((*settings.allowed_models, *settings.plain_models))
     habits = Habits(settings.on_busy, settings.on_disconnect)
-    runs = Runs(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web, habits)
+    runs = Runs(
+        *(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web, habits),
+        budgets=budgets,
+        limits=allowed.limits,
+    )
     conversations = Conversations(store.sessions, log, signals, clock, enabled)
     services = Services(
         runs=runs,
@@ -217,18 +240,28 @@ def build(
         keys=Keys(store.keys, store.audit, clock),
         audit=Audit(store.audit, clock),
         usage=UsageReports(store.usage, store.runs, clock),
+        budgets=budgets,
+        cleared=cleared,
+        limiter=None if allowed.limits.empty else Limiter(store.request_counts, allowed.limits, clock),
         endpoints=lambda: endpoint_stats(registry.providers.values()),
         connections=store.connections,
     )
     return Application(settings, services, store, registry.providers, signals)
 
 
-def cleanup_jobs(settings: Settings, store: Store, clock: Clock) -> tuple[Job, ...]:
+def cleanup_jobs(settings: Settings, store: Store, clock: Clock, cleared: cleanup.Cleared) -> tuple[Job, ...]:
     """What is cleared away, by a server from time to time and by ``dragoman cleanup`` at once."""
     every, kept = timedelta(seconds=settings.cleanup_interval), timedelta(seconds=settings.stateless_ttl)
+    conversations = store.sessions
+    idle, kept_for = timedelta(days=settings.thread_ttl_days), timedelta(days=settings.retention_days)
+    put_away = [cleanup.idle_conversations(conversations, clock, idle, every, cleared)] if idle else []
+    retention = [cleanup.old_conversations(conversations, clock, kept_for, every, cleared)] if kept_for else []
     stateless = [cleanup.stateless_runs(store.runs, clock, kept, every)] if kept else []
     return (
         *stateless,
+        *put_away,
+        *retention,
+        cleanup.request_counts(store.request_counts, clock, every),
         cleanup.idempotency_keys(store.runs, clock, every),
         cleanup.deleted_space(store.give_back_space, every),
     )
@@ -331,7 +364,7 @@ def build_providers(
     keyed = keyed_agents(ours, agents)
     builders: dict[str, Callable[[], Provider]] = {
         "openai": lambda: _openai(settings, keyed, tools, bench, conversations),
-        "scripted": lambda: _scripted(keyed, tools, bench),
+        "scripted": lambda: _scripted(settings, keyed, tools, bench),
     }
     providers: dict[str, Provider] = {}
     for name in settings.providers:
@@ -367,10 +400,11 @@ def _openai(
     )
 
 
-def _scripted(agents: Mapping[str, Any], tools: ToolRegistry, bench: Workbench) -> Provider:
+def _scripted(settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry, bench: Workbench) -> Provider:
     from dragoman.providers.scripted import build_scripted_provider
 
-    return build_scripted_provider([a for a in agents.values() if isinstance(a, AgentSpec)], tools=tools, bench=bench)
+    specs = [agent for agent in agents.values() if isinstance(agent, AgentSpec)]
+    return build_scripted_provider(specs, tools=tools, bench=bench, prices=read_models(settings).prices)
 
 
 # Agents --------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from dragoman.domain.budgets import Budget, Payer, Span
+from dragoman.domain.limits import Limits
 from dragoman.domain.prices import DECIMALS, Price, Prices
 from dragoman.providers.openai.config import (
     OPENAI_BASE_URL,
@@ -108,10 +110,45 @@ class ModelsTable(_Table):
     fallbacks: tuple[str, ...] = Field(default=(), examples=['["openrouter:google/gemini-2.5-flash"]'])
 
 
+Limit = Annotated[int | None, Field(ge=0)]
+
+
+class LimitsTable(_Table):
+    requests_per_minute: Limit = Field(default=None, examples=["600"])
+    concurrent_runs: Limit = Field(default=None, examples=["10"])
+    tokens_per_day: Limit = Field(default=None, examples=["1000000"])
+
+    def limits(self) -> Limits:
+        return Limits(self.requests_per_minute, self.concurrent_runs, self.tokens_per_day)
+
+
+class TenantLimitsTable(_Table):
+    tenant: LimitsTable = Field(default=LimitsTable(), examples=["{ concurrent_runs = 100 }"])
+    user: LimitsTable = Field(default=LimitsTable(), examples=["{ requests_per_minute = 60 }"])
+    key: LimitsTable = Field(default=LimitsTable(), examples=["{ tokens_per_day = 1000000 }"])
+
+
+class TenantTable(_Table):
+    limits: TenantLimitsTable = Field(default=TenantLimitsTable(), examples=["{ user = { requests_per_minute = 60 } }"])
+
+
+class BudgetTable(_Table):
+    ceiling: Annotated[Decimal, Field(ge=0, decimal_places=DECIMALS)] = Field(examples=["50"])
+    period: Span = Field(default="month", examples=['"month"'])
+    per: Payer = Field(default="tenant", examples=['"user"'])
+    tenant: str | None = Field(default=None, min_length=1, examples=['"acme"'])
+    only: str | None = Field(default=None, min_length=1, examples=['"sarah"'])
+
+    def budget(self, name: str) -> Budget:
+        return Budget(name, self.period, self.ceiling, self.per, self.tenant, self.only)
+
+
 class File(_Table):
     models: ModelsTable = Field(default=ModelsTable(), examples=['{ default = "gpt-5-mini" }'])
     endpoints: dict[str, EndpointTable] = Field(default={}, examples=['local.base_url = "http://127.0.0.1:11434/v1"'])
     prices: dict[str, PriceTable] = Field(default={}, examples=['"gpt-5" = { input = 1.25, output = 10 }'])
+    tenants: dict[str, TenantTable] = Field(default={}, examples=["acme.limits.user.requests_per_minute = 60"])
+    budgets: dict[str, BudgetTable] = Field(default={}, examples=['monthly = { ceiling = 50, per = "user" }'])
 
     @field_validator("endpoints")
     @classmethod
@@ -120,6 +157,12 @@ class File(_Table):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for an endpoint: it has 1 to 32 of a-z, 0-9, '-' and '_'")
         return value
+
+
+def read_config(settings: Settings) -> File:
+    """The file that the settings name; else the one in the current folder, if there is one."""
+    path = settings.config or (FILE if FILE.is_file() else None)
+    return File() if path is None else read_file(path)
 
 
 def read_file(path: Path) -> File:
@@ -170,9 +213,8 @@ def _fields_at(path: list[str]) -> dict[str, Any]:
 
 def read_models(settings: Settings) -> ModelSetup:
     """Raises ``WrongSettings`` for anything that cannot work."""
-    path = settings.config or (FILE if FILE.is_file() else None)
-    file = read_file(path) if path is not None else File()
-    reader = _Reader(settings, file, path or FILE, environment())
+    file = read_config(settings)
+    reader = _Reader(settings, file, settings.config or FILE, environment())
     setup = ModelSetup(
         endpoints=tuple(reader.endpoints()),
         model=settings.model or file.models.default,

@@ -27,6 +27,13 @@ def _split(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]  # written as a,b,c
 
 
+LIMITS = tuple(
+    f"{bearer}_{limit}"
+    for bearer in ("tenant", "user", "key")
+    for limit in ("requests_per_minute", "concurrent_runs", "tokens_per_day")
+)
+
+
 class WrongSettings(ValueError):
     """The start is refused; the text says which setting is wrong, why, and what a right one looks like."""
 
@@ -305,6 +312,75 @@ class Settings(BaseSettings):
     cleanup_interval: float = _setting(
         600.0, "DRAGOMAN_CLEANUP_INTERVAL", about="Seconds between two rounds of clearing away.", example="3600"
     )
+    thread_ttl_days: float = _setting(
+        30.0,
+        "DRAGOMAN_THREAD_TTL_DAYS",
+        "OPENAI_THREAD_TTL",
+        about="Days after its last message when a conversation becomes inactive; 0 is never.",
+        example="30",
+    )
+    retention_days: float = _setting(
+        0.0,
+        "DRAGOMAN_RETENTION_DAYS",
+        about="Days after its last message when a conversation is deleted with everything in it; 0 is never.",
+        example="365",
+    )
+
+    # Limits
+    tenant_requests_per_minute: int = _setting(
+        0,
+        "DRAGOMAN_TENANT_REQUESTS_PER_MINUTE",
+        about="Requests a minute that a tenant may ask for; 0 is no limit.",
+        example="600",
+    )
+    tenant_concurrent_runs: int = _setting(
+        0,
+        "DRAGOMAN_TENANT_CONCURRENT_RUNS",
+        about="Runs under way at once that a tenant may have; 0 is no limit.",
+        example="10",
+    )
+    tenant_tokens_per_day: int = _setting(
+        0,
+        "DRAGOMAN_TENANT_TOKENS_PER_DAY",
+        about="Tokens of models a day that a tenant may use; 0 is no limit.",
+        example="1000000",
+    )
+    user_requests_per_minute: int = _setting(
+        0,
+        "DRAGOMAN_USER_REQUESTS_PER_MINUTE",
+        about="Requests a minute that a user may ask for; 0 is no limit.",
+        example="600",
+    )
+    user_concurrent_runs: int = _setting(
+        0,
+        "DRAGOMAN_USER_CONCURRENT_RUNS",
+        about="Runs under way at once that a user may have; 0 is no limit.",
+        example="10",
+    )
+    user_tokens_per_day: int = _setting(
+        0,
+        "DRAGOMAN_USER_TOKENS_PER_DAY",
+        about="Tokens of models a day that a user may use; 0 is no limit.",
+        example="1000000",
+    )
+    key_requests_per_minute: int = _setting(
+        0,
+        "DRAGOMAN_KEY_REQUESTS_PER_MINUTE",
+        about="Requests a minute that an API key may ask for; 0 is no limit.",
+        example="600",
+    )
+    key_concurrent_runs: int = _setting(
+        0,
+        "DRAGOMAN_KEY_CONCURRENT_RUNS",
+        about="Runs under way at once that an API key may have; 0 is no limit.",
+        example="10",
+    )
+    key_tokens_per_day: int = _setting(
+        0,
+        "DRAGOMAN_KEY_TOKENS_PER_DAY",
+        about="Tokens of models a day that an API key may use; 0 is no limit.",
+        example="1000000",
+    )
 
     # Where the command line finds a server
     url: str | None = _setting(
@@ -403,7 +479,16 @@ class Settings(BaseSettings):
             raise ValueError("it must be more than 0 seconds")
         return value
 
-    @field_validator("model_retries", "shutdown_grace", "demo_speed", "db_pool_overflow", "stateless_ttl")
+    @field_validator(
+        "model_retries",
+        "shutdown_grace",
+        "demo_speed",
+        "db_pool_overflow",
+        "stateless_ttl",
+        "thread_ttl_days",
+        "retention_days",
+        *LIMITS,
+    )
     @classmethod
     def _not_negative(cls, value: float) -> float:
         if value < 0:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from dragoman.domain.events import Delta, ItemDone, ModelFailed, Progress, Recorded, RunResumed, RunStarted
+from dragoman.domain.identity import Principal
 from dragoman.domain.items import text_of, tool_output
 from dragoman.domain.runs import RunStatus, first_position
 from dragoman.ports.events import Append
@@ -255,3 +256,38 @@ async def test_what_a_released_run_was_asked_stays_said_once_when_it_is_cancelle
     await store.queue.claim(talk.claim("other"), 5)
 
     assert await talk.texts() == ["One"]
+
+
+async def test_a_tenant_with_a_thousand_queued_runs_does_not_starve_another(talk: Talk, store: Store):
+    for i in range(40):
+        await talk.queued(session=None, principal=Principal(f"u{i}", "busy"))
+    one = await talk.queued(session=None, principal=Principal("sarah", "quiet"))
+
+    first = await store.queue.claim(talk.claim(), 2)
+    second = await store.queue.claim(talk.claim(), 8)
+
+    assert [run.tenant for run in first] == ["busy", "quiet"]
+    assert one.id in {run.id for run in first}
+    assert [run.tenant for run in second] == ["busy"] * 8, "places are not kept free for nobody"
+
+
+async def test_whoever_plays_the_least_is_next(talk: Talk, store: Store):
+    for _ in range(6):
+        await talk.queued(session=None, principal=Principal("a", "a"))
+    assert len(await store.queue.claim(talk.claim(), 4)) == 4
+    for _ in range(6):
+        await talk.queued(session=None, principal=Principal("b", "b"))
+
+    assert [run.tenant for run in await store.queue.claim(talk.claim(), 3)] == ["b"] * 3
+    assert sorted(run.tenant for run in await store.queue.claim(talk.claim(), 3)) == ["a", "b", "b"]
+
+
+async def test_places_that_a_tenant_cannot_use_go_to_others(talk: Talk, store: Store):
+    for _ in range(5):
+        await talk.queued(session="one", principal=Principal("a", "a"))  # they wait for each other
+    for _ in range(5):
+        await talk.queued(session=None, principal=Principal("b", "b"))
+
+    claimed = await store.queue.claim(talk.claim(), 6)
+
+    assert sorted(run.tenant for run in claimed) == ["a", *["b"] * 5]

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from dragoman.domain.conversations import search_for
-from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded, TooManyRuns
 from dragoman.domain.events import RunCompleted, RunStarted
 from dragoman.domain.ids import conversation_id
 from dragoman.domain.items import message
-from dragoman.domain.runs import ModelChoices, OutputFormat, RunOptions, RunStatus, first_position
+from dragoman.domain.limits import Subject
+from dragoman.domain.runs import ModelChoices, OutputFormat, Run, RunOptions, RunStatus, first_position
 from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
 from dragoman.ports.events import End
@@ -385,3 +386,44 @@ async def test_the_end_of_a_run_is_the_last_item_it_added(talk: Talk, store: Sto
     assert await store.sessions.end_of(SARAH, await talk.queued("Three")) is None
     assert await store.sessions.end_of(TOM, first) is None
     assert await store.sessions.end_of(SARAH, await talk.answered(session=None)) is None
+
+
+@pytest.mark.parametrize("kind", ["tenant", "user", "key"])
+async def test_of_simultaneous_requests_only_as_many_begin_as_may_be_under_way(kind: str, talk: Talk, store: Store):
+    subject = Subject("default", kind, {"tenant": "", "user": "sarah", "key": "key_1"}[kind])
+
+    async def begin() -> Run | None:
+        try:
+            run = talk.run(session=None, key="key_1")
+            return (await store.runs.begin(run, claim=talk.claim(), at_most={subject: 3})).run
+        except TooManyRuns:
+            return None
+
+    begun = [run for run in await asyncio.gather(*(begin() for _ in range(12))) if run]
+    assert len(begun) == 3
+    await talk.finish(begun[0])
+    assert await begin()
+    assert await begin() is None
+
+
+async def test_others_and_what_waits_for_a_person_do_not_count_as_under_way(talk: Talk, store: Store):
+    subject = Subject("default", "user", "sarah")
+    waiting = await talk.playing("May I?")
+    await talk.finish(waiting, status=RunStatus.REQUIRES_ACTION)
+    await talk.playing(principal=TOM)
+    await talk.playing(principal=ELSEWHERE)
+
+    begun = await store.runs.begin(talk.run(session="a"), claim=talk.claim(), at_most={subject: 1})
+
+    assert begun.fresh
+    with pytest.raises(TooManyRuns):
+        await store.runs.begin(talk.run(session="b"), claim=talk.claim(), at_most={subject: 1})
+    with pytest.raises(NotFound):
+        await store.sessions.find(SARAH, "b")
+
+
+async def test_a_repeated_request_finds_its_run_however_many_are_under_way(talk: Talk, store: Store):
+    subject, key = Subject("default", "user", "sarah"), IdempotencyKey("k", "POST /x", "d")
+    first = await store.runs.begin(talk.run(), claim=None, idempotency=key, at_most={subject: 1})
+    again = await store.runs.begin(talk.run(), claim=None, idempotency=key, at_most={subject: 1})
+    assert (again.run.id, again.fresh) == (first.run.id, False)

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dragoman.domain.conversations import Change
 from dragoman.domain.errors import Invalid, NotFound
 from dragoman.domain.events import Delta, RunFailed
 from dragoman.domain.items import message, text_of
@@ -194,3 +196,58 @@ async def test_whoever_spoke_last_on_the_current_branch_is_known_to_the_owner(ta
     for other in (TOM, ELSEWHERE):
         assert await store.sessions.speakers(other, [id]) == {}
     assert await store.sessions.speakers(SARAH, []) == {}
+
+
+async def test_conversations_in_which_nothing_was_said_for_a_while_are_put_away(talk: Talk, store: Store):
+    for name in ("a", "b", "c"):
+        await talk.answered(session=name)
+    await talk.answered(session="d", principal=TOM)
+    between = datetime.now(UTC)
+    await talk.answered(session="b", at=between + timedelta(seconds=1))
+
+    assert [await store.sessions.put_away(between, 2) for _ in range(3)] == [2, 1, 0]
+    status = [(await store.sessions.find(SARAH, name)).status for name in ("a", "b", "c")]
+    assert status == ["inactive", "active", "inactive"]
+    await talk.answered(session="a", at=between + timedelta(seconds=2))
+    assert (await store.sessions.find(SARAH, "a")).status == "active"
+
+
+async def test_a_message_and_the_clearing_away_of_its_conversation_come_one_after_the_other(talk: Talk, store: Store):
+    await talk.answered()
+    before = datetime.now(UTC) + timedelta(seconds=5)
+    for round in range(10):
+        run = talk.run(at=before + timedelta(seconds=round + 1))
+        await asyncio.gather(store.sessions.put_away(before, 10), store.runs.begin(run, claim=talk.claim()))
+        assert (await store.sessions.find(SARAH, "s")).status == "active"
+        await talk.finish(run)
+
+
+async def test_old_conversations_are_removed_with_everything_but_none_with_an_unfinished_run(talk: Talk, store: Store):
+    old = await talk.answered(session="old")
+    waiting = await talk.playing(session="waiting")
+    await talk.finish(waiting, "May I?", RunStatus.REQUIRES_ACTION)
+    await store.sessions.change(SARAH, "old", Change(status="inactive"))
+    between = datetime.now(UTC)
+    await talk.answered(session="young")
+
+    assert [await store.sessions.remove_old(between, 5) for _ in range(2)] == [1, 0]
+    left = (await store.sessions.list(SARAH)).conversations
+    assert {conversation.key for conversation in left} == {"waiting", "young"}
+    with pytest.raises(NotFound):
+        await store.runs.get(SARAH, old.id)
+    assert await talk.log(old) == []
+
+
+async def test_of_two_who_clear_away_at_once_each_conversation_meets_one(talk: Talk, store: Store):
+    for i in range(12):
+        await talk.answered(session=f"s{i}")
+    before = datetime.now(UTC) + timedelta(seconds=5)
+
+    async def all_of(step) -> int:
+        done = 0
+        while count := await step(before, 2):
+            done += count
+        return done
+
+    assert sum(await asyncio.gather(*(all_of(store.sessions.put_away) for _ in range(4)))) == 12
+    assert sum(await asyncio.gather(*(all_of(store.sessions.remove_old) for _ in range(4)))) == 12

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dragoman.application.budgets import Budgets
 from dragoman.application.catalog import Catalog
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import Channel, LiveLog
@@ -15,6 +16,7 @@ from dragoman.domain.events import TERMINAL, Recorded, RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
 from dragoman.domain.items import Content, message, urls_in
+from dragoman.domain.limits import LimitBook
 from dragoman.domain.runs import CancelMode, Habits, Run, RunOptions, RunStatus
 from dragoman.domain.text import storable, storable_json
 from dragoman.domain.tools import DeclaredTool
@@ -61,6 +63,8 @@ class Runs:
     allowed_models: frozenset[str] = frozenset()
     guard: UrlGuard = field(default_factory=Unguarded)
     habits: Habits = field(default_factory=Habits)  # the server's
+    budgets: Budgets | None = None
+    limits: LimitBook = field(default_factory=LimitBook)
 
     async def start(self, principal: Principal, start: StartRun) -> Run:
         """Accept a run. When this returns the message is stored, and the run is playing or queued."""
@@ -72,6 +76,8 @@ class Runs:
         if self.log.health.failing_since is not None:
             raise StorageUnavailable
         check_tools(card, start.options.tools)
+        if self.budgets is not None:
+            await self.budgets.check(principal, card.key)
         session_id = checked_session_id(start.session_id) if self.sessions_enabled else None
         kept = session_id is not None or (start.new_conversation and self.sessions_enabled)
         again = start.input is None and start.options.from_item is not None
@@ -89,10 +95,16 @@ class Runs:
             created_at=self.clock.now(),
             options=start.options.or_else(card.habits, self.habits, UNSAID),
             context=storable_json(start.context),
+            key=principal.key,
             trace=start.trace,
         )
+        at_most = {
+            subject: limits.concurrent_runs
+            for subject, limits in self.limits.of(principal)
+            if limits.concurrent_runs is not None
+        }
         with self.dispatcher.room() as claim:
-            begun = await self.store.begin(run, claim=claim, idempotency=start.idempotency)
+            begun = await self.store.begin(run, claim=claim, idempotency=start.idempotency, at_most=at_most)
             if claim is not None and begun.fresh and begun.run.status is RunStatus.IN_PROGRESS:
                 self.dispatcher.play(begun.run, claim)
         if begun.disturbed is not None:

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from dragoman.application.audit import Audit
+from dragoman.application.budgets import Budgets
 from dragoman.application.catalog import Catalog
 from dragoman.application.coaches import Coaches
 from dragoman.application.conversations import Conversations
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.keys import Keys
+from dragoman.application.limits import Limiter
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Scheduler
@@ -42,5 +44,8 @@ class Services:
     usage: UsageReports
     keys: Keys
     audit: Audit
+    budgets: Budgets
+    cleared: Mapping[str, int]  # by job, for metrics
+    limiter: Limiter | None = None  # None: nobody is limited
     endpoints: Callable[[], Mapping[str, EndpointStats]] = dict  # of models, by name
     connections: Callable[[], Mapping[str, int]] = dict  # to the database, by what they are doing; empty without a pool

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
-from dragoman.domain.errors import DragomanError, Invalid, StorageUnavailable
+from dragoman.domain.errors import BudgetExhausted, DragomanError, Invalid, StorageUnavailable
 from dragoman.domain.events import Event, Recorded, RunCompleted, RunFailed, started
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content, answering, is_output, window
@@ -19,7 +19,7 @@ from dragoman.domain.text import storable_json
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import Append, End, EventLog
 from dragoman.ports.runs import LEASE, SILENCE, Claim
-from dragoman.ports.runtime import Outcome, Provider, StopSignal, Turn
+from dragoman.ports.runtime import Outcome, Provider, Spending, StopSignal, Turn
 from dragoman.ports.sessions import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ class Player:
     sessions: SessionStore
     providers: Mapping[str, Provider]
     clock: Clock
+    spending: Callable[[Run], Spending | None] = lambda _: None
     history_limit: int = 50
     cancel_deadline: float = 10.0
     performances: dict[str, Performance] = field(default_factory=dict)
@@ -180,7 +181,7 @@ class Player:
             for event in earlier:
                 story.add(event)
             turn = await _patiently(performance, lambda: self.turn(run, earlier, held=performance.held))
-            turn = replace(turn, stop=performance.stop)
+            turn = replace(turn, stop=performance.stop, spending=self.spending(run))
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
         except asyncio.CancelledError:
@@ -189,6 +190,8 @@ class Player:
             if performance.failure is not None:
                 return _failed(run, performance.failure, story)
             return _completed(run, Outcome(None, RunStatus.CANCELLED), story)
+        except BudgetExhausted as error:
+            outcome = Outcome(None, RunStatus.INCOMPLETE, failure=RunError(error.code, error.detail))
         except DragomanError as error:
             return _failed(run, RunError(error.code, error.detail, error.retryable, error.retry_after), story)
         except Exception:
@@ -274,11 +277,19 @@ async def _patiently(performance: Performance, read: Callable[[], Awaitable[T]])
 
 def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
     final_output = storable_json(outcome.final_output)
-    event = RunCompleted(outcome.status, final_output, story.usage, outcome.turns or story.turns, run.session_id)
+    event = RunCompleted(
+        outcome.status,
+        final_output,
+        story.usage,
+        outcome.turns or story.turns,
+        run.session_id,
+        outcome.failure.code if outcome.failure else None,
+    )
     end = End(
         outcome.status,
         story.usage,
         items=story.told(),
+        error=outcome.failure,
         final_output=final_output,
         response_id=outcome.response_id,
     )

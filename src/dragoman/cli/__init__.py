@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import cleanup, db, doctor, keys, migrate, runs, serve, sessions, settings
+from dragoman.cli import budgets, cleanup, db, doctor, keys, migrate, runs, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -20,6 +20,7 @@ app.command("serve")(serve.serve)
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
 app.command("migrate")(migrate.migrate)
+app.command("budgets")(budgets.budgets)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
 app.add_typer(runs.app, name="runs")

@@ -16,6 +16,7 @@ async def _cleanup() -> bool:
 
     from dragoman.adapters.sql import SqlStore
     from dragoman.adapters.system import SystemClock
+    from dragoman.application.cleanup import Cleared
     from dragoman.application.scheduler import Scheduler
     from dragoman.bootstrap import cleanup_jobs, shared_engine
     from dragoman.settings import Settings
@@ -24,7 +25,7 @@ async def _cleanup() -> bool:
     store = SqlStore(shared_engine(settings))
     await store.start()
     try:
-        jobs = cleanup_jobs(settings, store, clock)
+        jobs = cleanup_jobs(settings, store, clock, Cleared())
         done = await Scheduler(store.schedules, clock, jobs, name=secrets.token_hex(8)).do_all()
     finally:
         await store.stop()

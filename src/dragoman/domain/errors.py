@@ -27,6 +27,10 @@ DragomanError
 │   └── ModelBroken            its answer made no sense or stopped half-way
 ├── FetchFailed                nothing could be had from an address on the web
 ├── BudgetExhausted
+├── LimitExceeded              too much at once; later is fine
+│   ├── TooManyRequests
+│   ├── TooManyRuns
+│   └── TokensUsedUp
 └── RunFailure                 the run itself could not end well
     ├── MaxTurnsExceeded
     ├── ToolFailed
@@ -203,6 +207,27 @@ class FetchFailed(DragomanError):
 class BudgetExhausted(DragomanError):
     code = "budget_exhausted"
     message = "The budget for this work is used up."
+
+
+class LimitExceeded(DragomanError):
+    code = "limit_exceeded"
+    message = "A limit is reached. Try again later."
+    retryable = True
+
+
+class TooManyRequests(LimitExceeded):
+    code = "too_many_requests"
+    message = "The requests of this minute are used up. Try again in the next one."
+
+
+class TooManyRuns(LimitExceeded):
+    code = "too_many_runs"
+    message = "As many runs as may be at once are under way. Try again when one of them has ended."
+
+
+class TokensUsedUp(LimitExceeded):
+    code = "tokens_used_up"
+    message = "The tokens of this day are used up."
 
 
 class RunFailure(DragomanError):

@@ -74,6 +74,7 @@ class ModelAnswered:
     latency_ms: int = 0
     tries: tuple[Try, ...] = ()  # those before it, and why they gave no answer
     first_try: int = 0  # the number of the first of them
+    reservation: str = ""  # of what it might have cost
 
     @property
     def used(self) -> Usage:
@@ -90,6 +91,7 @@ class ModelFailed:
     tries: tuple[Try, ...]
     path: str = ""
     first_try: int = 0
+    reservation: str = ""
 
     @property
     def used(self) -> Usage:
@@ -130,6 +132,7 @@ class RunCompleted:
     usage: Usage
     turns: int = 0
     session_id: str | None = None
+    code: str | None = None  # why it is incomplete, where that is an error
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from dragoman.domain.events import ModelAnswered, ModelFailed, Recorded
@@ -71,6 +72,19 @@ def entries(events: Iterable[Recorded]) -> Iterator[Entry]:
             yield _answered(event)
         elif isinstance(event, ModelFailed):
             yield from _tries(event)
+
+
+def settled(events: Iterable[Recorded]) -> dict[str, tuple[Decimal, int]]:
+    """What the model calls among these have cost that something was reserved for, and their tokens, by reservation."""
+    sums: dict[str, tuple[Decimal, int]] = {}
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, ModelAnswered | ModelFailed) and event.reservation:
+            usages = [entry.usage for entry in entries([recorded])]
+            cost, tokens = sums.get(event.reservation, (Decimal(0), 0))
+            cost += sum((Decimal(usage.cost or 0) for usage in usages), Decimal(0))
+            sums[event.reservation] = cost, tokens + sum(usage.total_tokens for usage in usages)
+    return sums
 
 
 def _tries(event: ModelAnswered | ModelFailed) -> Iterator[Entry]:

@@ -1,5 +1,7 @@
 """A run answers one message. This is its record, and the table of what it may become."""
 
+import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -174,6 +176,7 @@ class Run:
     attempt: int = 0
     branch: str | None = None  # where it adds its items
     base_item: str | None = None  # the history item this run started from
+    key: str | None = None  # the id of the API key it was begun with
     trace: str | None = None  # the caller's traceparent
     usage: Usage = field(default_factory=Usage)
     error: RunError | None = None
@@ -187,6 +190,18 @@ class Run:
     def begun(self) -> bool:
         """Whether it was played, or is: it is in progress, waits for a person, or was given back."""
         return self.status is not RunStatus.QUEUED or self.attempt > 0
+
+
+def shares(active: Mapping[str, int], places: int) -> dict[str, int]:
+    """How many of so many free places each tenant gets, by how many it occupies: whoever has the fewest is next."""
+    queue = [(count, tenant) for tenant, count in active.items()]
+    heapq.heapify(queue)
+    given: dict[str, int] = {}
+    for _ in range(places if queue else 0):
+        count, tenant = queue[0]
+        given[tenant] = given.get(tenant, 0) + 1
+        heapq.heapreplace(queue, (count + 1, tenant))
+    return given
 
 
 def check_place(run: Run, role: str | None) -> None:

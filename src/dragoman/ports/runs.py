@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from dragoman.domain.identity import Principal
+from dragoman.domain.limits import Subject
 from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
@@ -50,12 +51,20 @@ class RunPage:
 class RunStore(Protocol):
     """Every method is one short transaction. A database that fails raises ``StorageUnavailable``."""
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+    async def begin(
+        self,
+        run: Run,
+        *,
+        claim: Claim | None,
+        idempotency: IdempotencyKey | None = None,
+        at_most: Mapping[Subject, int] = ...,
+    ) -> Begun:
         """Accept a run: after this its message cannot be lost.
 
         ``run`` is queued. If it has a ``conversation_id``, the owner's conversation named by its ``session_id`` is used, or
         one is created with that id; what comes back names the conversation that holds it. With an idempotency key that is
-        known: the run it began, or ``IdempotencyMismatch``. With a ``claim``, and nothing before it in its conversation,
+        known: the run it began, or ``IdempotencyMismatch``. With so many runs queued or in progress of somebody in ``at_most`` as
+        stand there, this one not counted: ``TooManyRuns``. With a ``claim``, and nothing before it in its conversation,
         the run is claimed at once, as by ``RunQueue.claim``.
 
         If something unfinished is before it, ``on_busy`` decides: ``queue``, or nothing said, waits its turn. ``reject``:
@@ -109,7 +118,8 @@ class RunQueue(Protocol):
     """Who plays what. Claims are exclusive: of any number of players, one gets a run."""
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
-        """Take queued runs, oldest first, at most one per conversation and none whose conversation has a run unfinished
+        """Take queued runs, oldest first, turn by turn from every tenant that has some, and first from those of which the least
+        are in progress; at most one per conversation and none whose conversation has a run unfinished
         before it. In the same transaction each becomes ``in_progress``. In its first attempt its input becomes items at the
         conversation's head, ``base_item`` is the head before that, and its log begins with ``RunStarted``; in a later one its
         log goes on with ``RunResumed``, which discards what was not finished."""

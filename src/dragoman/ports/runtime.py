@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from dragoman.domain.agents import AgentCard
@@ -10,7 +11,7 @@ from dragoman.domain.events import Event
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content
 from dragoman.domain.journal import Journal
-from dragoman.domain.runs import Run, RunStatus
+from dragoman.domain.runs import Run, RunError, RunStatus
 from dragoman.ports.realtime import RealtimeChannelFactory
 
 
@@ -24,6 +25,16 @@ class Recorder(Protocol):
     def record(self, *events: Event) -> Awaitable[None]:
         """Anything else: readers see it once it is durable. Await the result before starting anything that depends on it;
         leave it if nothing does. Raises nothing when the run was taken away: the runtime is cancelled instead."""
+        ...
+
+
+class Spending(Protocol):
+    """Whoever pays for the model calls of a run."""
+
+    async def reserve(self, reservation: str, agent: str, cost: Decimal | None) -> None:
+        """To be awaited before every request to a model, retries and fallbacks included, with what it may cost at most;
+        ``None``: nobody knows its price. All requests of one model call share a reservation, whose id the event that tells of
+        the call has to name. ``BudgetExhausted`` if there is not enough left."""
         ...
 
 
@@ -62,6 +73,7 @@ class Turn:
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
     held: Callable[[], Awaitable[None]] = _nobody_else  # returns when nobody else can be playing the run
+    spending: Spending | None = None  # None: nobody counts, and nothing has to be reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ class Outcome:
     status: RunStatus = RunStatus.COMPLETED
     response_id: str | None = None
     turns: int = 0
+    failure: RunError | None = None  # why it is incomplete, where that is an error
 
 
 class AgentRuntime(Protocol):

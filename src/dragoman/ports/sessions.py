@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from dragoman.domain.conversations import Branch, Change, Comparison, Conversation, ConversationStatus, Search
@@ -123,6 +124,16 @@ class SessionStore(Protocol):
     ) -> Comparison:
         """Where two branches part, and at most ``limit`` of the newest items of each since then. Its cost depends on how
         much they differ."""
+        ...
+
+    async def put_away(self, before: datetime, limit: int) -> int:
+        """Make active conversations inactive, anybody's, in which nothing was said since ``before``; at most so many. How many
+        that were."""
+        ...
+
+    async def remove_old(self, before: datetime, limit: int) -> int:
+        """Remove conversations, anybody's, in which nothing was said since ``before`` and no run is unfinished, with all that
+        is in them; at most so many. How many that were."""
         ...
 
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:

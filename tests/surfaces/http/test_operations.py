@@ -87,7 +87,7 @@ async def test_the_reference_shows_every_operation_and_loads_nothing_from_anywhe
 
 
 async def test_jobs_and_how_they_went_are_told():
-    async with house(stateless_ttl=0.0) as at:
+    async with house(stateless_ttl=0.0, thread_ttl_days=0.0) as at:
         await at.services.scheduler.do_all()
         schedules = (await at.client.get("/health")).json()["schedules"]
         measures = (await at.client.get("/metrics")).text
@@ -96,6 +96,7 @@ async def test_jobs_and_how_they_went_are_told():
     assert {name: one["result"] for name, one in schedules.items()} == {
         "deleted_space": "0 bytes given back",
         "idempotency_keys": "0 expired idempotency keys removed",
+        "request_counts": "0 counts of requests removed",
     }
     assert 'dragoman_jobs_total{job="deleted_space",outcome="done"} 1.0' in measures
     assert stopped == {"ready": False, "detail": "The scheduler is not running."}

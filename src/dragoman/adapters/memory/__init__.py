@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from dragoman.adapters.memory.audit import MemoryAudit
+from dragoman.adapters.memory.budgets import MemoryAccounts
 from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.keys import MemoryKeys
+from dragoman.adapters.memory.limits import MemoryRequestCounts
 from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
@@ -28,6 +30,8 @@ class MemoryStore:
         self.schedules = MemorySchedules()
         self.keys = MemoryKeys(state)
         self.audit = MemoryAudit(state)
+        self.accounts = MemoryAccounts(state)
+        self.request_counts = MemoryRequestCounts(state)
 
     async def start(self) -> None:
         """There is nothing to open."""

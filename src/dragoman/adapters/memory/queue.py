@@ -1,12 +1,13 @@
 """Who plays what, in memory."""
 
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dragoman.adapters.memory.state import State, encoded, place
 from dragoman.domain.events import UNFINISHED, resumed, started
-from dragoman.domain.runs import Asked, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus, shares
 from dragoman.ports.runs import SILENCE, Claim
 
 
@@ -25,15 +26,22 @@ class MemoryQueue:
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
         unfinished = sorted((self.state.runs[run_id] for run_id in self.state.unfinished), key=place)
-        held = {run.conversation_id for run in unfinished if run.status is not RunStatus.QUEUED}
-        taken: list[Run] = []
+        held = {run.conversation_id for run in unfinished if run.status is not RunStatus.QUEUED} - {None}
+        waiting: defaultdict[str, deque[Run]] = defaultdict(deque)
         for run in unfinished:
-            if len(taken) == limit:
-                break
-            if run.status is not RunStatus.QUEUED or (run.conversation_id is not None and run.conversation_id in held):
-                continue
-            held.add(run.conversation_id)
-            taken.append(take(self.state, run, claim))
+            if run.status is RunStatus.QUEUED and run.conversation_id not in held:
+                waiting[run.tenant].append(run)
+            if run.conversation_id is not None:
+                held.add(run.conversation_id)
+        playing = Counter(run.tenant for run in unfinished if run.status is RunStatus.IN_PROGRESS)
+        taken: list[Run] = []
+        while waiting and len(taken) < limit:
+            for tenant, share in shares({tenant: playing[tenant] for tenant in waiting}, limit - len(taken)).items():
+                runs = [waiting[tenant].popleft() for _ in range(min(share, len(waiting[tenant])))]
+                taken += [take(self.state, run, claim) for run in runs]
+                playing[tenant] += len(runs)
+                if not waiting[tenant]:
+                    del waiting[tenant]
         return taken
 
     async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:

@@ -1,5 +1,6 @@
 """Runs in memory: begun, read, listed, cancelled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,12 +8,14 @@ from dragoman.adapters.memory.busy import ask, disturb
 from dragoman.adapters.memory.queue import take
 from dragoman.adapters.memory.state import BoundKey, State
 from dragoman.domain.conversations import START, Conversation, title_from
-from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded
+from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded, TooManyRuns
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, is_conversation_id
+from dragoman.domain.limits import Subject
 from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
+NOBODY: Mapping[Subject, int] = {}
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -22,9 +25,17 @@ class MemoryRuns:
 
     state: State
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
+    async def begin(
+        self,
+        run: Run,
+        *,
+        claim: Claim | None,
+        idempotency: IdempotencyKey | None = None,
+        at_most: Mapping[Subject, int] = NOBODY,
+    ) -> Begun:
         if idempotency is not None and (earlier := self._bound(run, idempotency)):
             return Begun(earlier, fresh=False)
+        self._check_room(run, at_most)
         free, disturbed = True, None
         if run.conversation_id is not None:
             run, free, disturbed = self._enter(run)
@@ -105,6 +116,21 @@ class MemoryRuns:
         if bound.digest != idempotency.digest:
             raise IdempotencyMismatch
         return self.state.runs[bound.run_id]
+
+    def _check_room(self, run: Run, at_most: Mapping[Subject, int]) -> None:
+        under_way = [
+            other
+            for other in map(self.state.runs.__getitem__, self.state.unfinished)
+            if other.tenant == run.tenant and other.status is not RunStatus.REQUIRES_ACTION
+        ]
+        for subject, limit in at_most.items():
+            same = {
+                "tenant": under_way,
+                "user": [other for other in under_way if other.owner == run.owner],
+                "key": [other for other in under_way if other.key == run.key],
+            }
+            if len(same[subject.kind]) >= limit:
+                raise TooManyRuns
 
     def _enter(self, run: Run) -> tuple[Run, bool, Run | None]:
         """The run in the conversation it named, made if need be, on its branch; whether nothing is before it there; and the

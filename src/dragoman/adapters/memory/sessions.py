@@ -214,8 +214,23 @@ class MemorySessions:
             other_items=_oldest_first(since(two.head), limit),
         )
 
+    async def put_away(self, before: datetime, limit: int) -> int:
+        idle = [each for each in self._unused(before) if each.status == "active"][:limit]
+        for conversation in idle:
+            self.state.conversations[conversation.id] = replace(conversation, status="inactive")
+        return len(idle)
+
+    async def remove_old(self, before: datetime, limit: int) -> int:
+        old = [each for each in self._unused(before) if not self.state.unfinished_in(each.id)][:limit]
+        for conversation in old:
+            self.state.forget(conversation)
+        return len(old)
+
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
         return self.state.forget(self.state.conversation(principal, name))
+
+    def _unused(self, before: datetime) -> Sequence[Conversation]:
+        return [each for each in self.state.conversations.values() if each.last_message_at < before and not each.hold]
 
     def _path(self, conversation_id: str, item_id: str | None) -> Iterator[Item]:
         """From an item up to the root."""

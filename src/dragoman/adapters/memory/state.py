@@ -6,10 +6,12 @@ Nothing here awaits, so on one event loop every move is a transaction, provided 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import orjson
 
 from dragoman.domain.audit import AuditEntry
+from dragoman.domain.budgets import Account, Balance
 from dragoman.domain.conversations import START, Branch, Conversation, findable
 from dragoman.domain.errors import Invalid, NotFound
 from dragoman.domain.events import Recorded, Row, pack, unpack
@@ -17,7 +19,8 @@ from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import Item, NewItem
 from dragoman.domain.keys import ApiKey
-from dragoman.domain.ledger import Entry, entries
+from dragoman.domain.ledger import Entry, entries, settled
+from dragoman.domain.limits import Subject
 from dragoman.domain.runs import Asked, Run, RunStatus
 from dragoman.ports.runs import Claim
 
@@ -57,6 +60,16 @@ class Charge:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a model call of a run may cost at most, and who pays for it."""
+
+    run_id: str
+    attempt: int
+    amount: Decimal
+    accounts: frozenset[Account]
+
+
 @dataclass(slots=True)
 class State:
     conversations: dict[str, Conversation] = field(default_factory=dict)  # their heads are those of their branches
@@ -82,6 +95,11 @@ class State:
 
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
+    requests: dict[Subject, tuple[int, int]] = field(
+        default_factory=dict
+    )  # of whom: the last minute, and how many in it
+    accounts: dict[Account, Balance] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)  # by id
 
     def run(self, principal: Principal, run_id: str) -> Run:
         run = self.runs.get(run_id)
@@ -179,6 +197,11 @@ class State:
         for entry in entries(recorded):
             charge = Charge(entry, run.id, run.tenant, run.owner, run.conversation_id, now)
             self.ledger.setdefault((run.id, *entry.key), charge)
+        for id, (cost, tokens) in settled(recorded).items():
+            reservation = self.reservations.pop(id, None)
+            for account in reservation.accounts if reservation else ():
+                known = self.accounts[account]
+                self.accounts[account] = Balance(known.spent + cost, tokens=known.tokens + tokens)
 
     def chain(self, run: Run, items: Sequence[NewItem]) -> str | None:
         """Chain items to the head of a run's branch. Returns the head before."""

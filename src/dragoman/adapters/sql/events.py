@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from dragoman.adapters.sql.budgets import settle
 from dragoman.adapters.sql.engine import Engine, Params, Script
 from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import Addition, chain
@@ -73,6 +74,7 @@ def _append(batch: Sequence[Append]) -> Script[frozenset[str]]:
     kept = [append for append in batch if (append.run_id, append.attempt) in held]
     if kept:
         yield from record({append.run_id: append.events for append in kept})
+        yield from settle([append.events for append in kept])
         yield from charge([(append.run_id, held[append.run_id, append.attempt], append.events) for append in kept])
     ends = {append.run_id: append.end for append in kept if append.end}
     if ends:

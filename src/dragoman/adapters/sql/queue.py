@@ -11,13 +11,27 @@ from dragoman.adapters.sql.items import chain
 from dragoman.adapters.sql.presence import SHOWN
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
 from dragoman.domain.events import UNFINISHED, Recorded, resumed, started
-from dragoman.domain.runs import Asked, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus, shares
 from dragoman.ports.runs import SILENCE, Claim
 
-# The oldest queued runs, one per conversation, none behind an unfinished one.
+# Every tenant that has something queued, found one after the other in the index; and how many of its runs are in progress.
+TENANTS = """
+WITH RECURSIVE waiting (tenant) AS (
+  SELECT min(tenant) FROM runs WHERE status = 'queued'
+  UNION ALL
+  SELECT (SELECT min(tenant) FROM runs WHERE status = 'queued' AND tenant > waiting.tenant)
+  FROM waiting WHERE waiting.tenant IS NOT NULL
+)
+SELECT tenant, (
+  SELECT count(*) FROM runs
+  WHERE status IN ('in_progress', 'requires_action') AND status = 'in_progress' AND runs.tenant = waiting.tenant)
+FROM waiting WHERE tenant IS NOT NULL
+"""
+
+# A tenant's oldest queued runs, one per conversation, none behind an unfinished one.
 CLAIMABLE = f"""
 SELECT {RUN} FROM runs AS candidate
-WHERE status = 'queued' AND NOT EXISTS (
+WHERE status = 'queued' AND tenant = :tenant AND NOT EXISTS (
   SELECT 1 FROM runs AS other
   WHERE other.conversation_id = candidate.conversation_id
     AND other.status IN ('queued', 'in_progress', 'requires_action')
@@ -117,10 +131,17 @@ def _resumed(run: Run) -> Script[Recorded]:
 
 
 def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:
-    rows = yield CLAIMABLE, {"limit": limit}
-    if not rows:
-        return []
-    return (yield from take([run_from(row) for row in rows], claim))
+    taken: list[Run] = []
+    active: dict[str, int] = dict((yield TENANTS, {}))
+    while active and len(taken) < limit:
+        for tenant, share in shares(active, limit - len(taken)).items():
+            rows = yield CLAIMABLE, {"tenant": tenant, "limit": share}
+            if rows:
+                taken += yield from take([run_from(row) for row in rows], claim)
+            active[tenant] += len(rows)
+            if len(rows) < share:
+                del active[tenant]
+    return taken
 
 
 def _renew(claim: Claim, run_ids: Collection[str]) -> Script[Mapping[str, Asked | None]]:

@@ -59,6 +59,7 @@ def run_params(run: Run) -> dict[str, Any]:
         "context": dumps(run.context),
         "attempt": run.attempt,
         "branch": run.branch,
+        "key": run.key,
         "trace": run.trace,
         "usage": dumps(run.usage),
         "supersedes": run.supersedes,

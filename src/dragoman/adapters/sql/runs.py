@@ -1,19 +1,21 @@
 """Runs as rows: begun, read, listed, cancelled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dragoman.adapters.sql.branches import begin_branch, branch_from
 from dragoman.adapters.sql.busy import ask, disturb, hold_unfinished
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import Dialect, Engine, Script
 from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import LOCK
 from dragoman.adapters.sql.queue import take
-from dragoman.adapters.sql.rows import RUN, micros, moment, now, run_from, run_params
+from dragoman.adapters.sql.rows import RUN, dumps, micros, moment, now, run_from, run_params
 from dragoman.domain.conversations import title_from
-from dragoman.domain.errors import IdempotencyMismatch, NotFound, RunEnded
+from dragoman.domain.errors import IdempotencyMismatch, NotFound, RunEnded, TooManyRuns
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, is_conversation_id
+from dragoman.domain.limits import Subject
 from dragoman.domain.runs import CancelMode, Run, RunStatus
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
@@ -62,11 +64,24 @@ SELECT max(newest) FROM (
   SELECT max(created_at) FROM runs WHERE conversation_id = :conversation_id AND unsaid = 1) AS before_it
 """
 
+TAKE_TURNS: Mapping[Dialect, str] = {
+    "sqlite": "SELECT 1",  # there is one writer
+    "postgresql": "SELECT pg_advisory_xact_lock(hashtextextended(:subject, 0))",
+}
+NOBODY: Mapping[Subject, int] = {}
+
+# The first condition is that of the index.
+UNDER_WAY = """
+SELECT count(*) FROM runs
+WHERE status IN ('queued', 'in_progress', 'requires_action') AND status <> 'requires_action' AND tenant = :tenant
+  AND (CAST(:owner AS TEXT) IS NULL OR owner = :owner) AND (CAST(:key AS TEXT) IS NULL OR key = :key)
+"""
+
 INSERT = """
 INSERT INTO runs (id, tenant, owner, agent, provider, conversation_id, session_id, input, created_at, status, options,
-  context, attempt, branch, trace, usage, supersedes)
+  context, attempt, branch, key, trace, usage, supersedes)
 VALUES (:id, :tenant, :owner, :agent, :provider, :conversation_id, :session_id, :input, :created_at, :status, :options,
-  :context, :attempt, :branch, :trace, :usage, :supersedes)
+  :context, :attempt, :branch, :key, :trace, :usage, :supersedes)
 """
 
 GET = f"SELECT {RUN} FROM runs WHERE id = :id AND tenant = :tenant AND owner = :owner"  # noqa: S608 - constants
@@ -107,8 +122,16 @@ class SqlRuns:
 
     engine: Engine
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
-        return await self.engine.write(_begin, run, claim, idempotency)
+    async def begin(
+        self,
+        run: Run,
+        *,
+        claim: Claim | None,
+        idempotency: IdempotencyKey | None = None,
+        at_most: Mapping[Subject, int] = NOBODY,
+    ) -> Begun:
+        room = _Room(at_most, TAKE_TURNS[self.engine.dialect])
+        return await self.engine.write(_begin, run, claim, idempotency, room)
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return await self.engine.read(_get, GET, principal, run_id)
@@ -146,12 +169,21 @@ class SqlRuns:
         return await self.engine.write(_remove_expired_keys, now, limit)
 
 
-def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) -> Script[Begun]:
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How many runs there may be, and how those who begin some take turns."""
+
+    at_most: Mapping[Subject, int]
+    lock: str
+
+
+def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None, room: _Room) -> Script[Begun]:
     if idempotency is not None:
         earlier = yield from _take_key(run, idempotency)
         if earlier is not None:
             return Begun(earlier, fresh=False)
     free, disturbed = True, None
+    yield from _check_room(run, room)
     if run.conversation_id is not None:
         yield from hold_unfinished(run)
         run, known = yield from _enter(run)
@@ -166,6 +198,17 @@ def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None) ->
     if claim is not None and free:
         (run,) = yield from take([run], claim)
     return Begun(run, fresh=True, disturbed=disturbed)
+
+
+def _check_room(run: Run, room: _Room) -> Script[None]:
+    """Of those who begin runs of one subject at once, each counts the ones before it."""
+    for subject in sorted(room.at_most):
+        yield room.lock, {"subject": dumps(subject)}
+        owner = run.owner if subject.kind == "user" else None
+        key = run.key if subject.kind == "key" else None
+        ((under_way,),) = yield UNDER_WAY, {"tenant": run.tenant, "owner": owner, "key": key}
+        if under_way >= room.at_most[subject]:
+            raise TooManyRuns
 
 
 def _take_key(run: Run, idempotency: IdempotencyKey) -> Script[Run | None]:

@@ -134,6 +134,19 @@ RUNS = """
 SELECT id, status IN ('queued', 'in_progress', 'requires_action') FROM runs
 WHERE conversation_id = :conversation_id ORDER BY id FOR UPDATE
 """
+# Whoever is just saying something in one of them holds its row, and is not waited for.
+PUT_AWAY = "UPDATE conversations SET status = 'inactive' WHERE id = :id"
+IDLE = """
+SELECT id FROM conversations WHERE status = 'active' AND last_message_at < :before AND hold = 0
+ORDER BY last_message_at LIMIT :limit FOR UPDATE SKIP LOCKED
+"""
+OLD = """
+SELECT id FROM conversations
+WHERE status IN ('active', 'inactive', 'hidden') AND last_message_at < :before AND hold = 0 AND NOT EXISTS (
+  SELECT 1 FROM runs WHERE runs.conversation_id = conversations.id
+    AND runs.status IN ('queued', 'in_progress', 'requires_action'))
+LIMIT :limit FOR UPDATE SKIP LOCKED
+"""
 DELETE = "DELETE FROM conversations WHERE id = :conversation_id"
 
 
@@ -226,6 +239,12 @@ class SqlSessions:
     ) -> Comparison:
         return await self.engine.read(_compare, principal, name, branch, other, limit)
 
+    async def put_away(self, before: datetime, limit: int) -> int:
+        return await self.engine.write(_put_away, before, limit)
+
+    async def remove_old(self, before: datetime, limit: int) -> int:
+        return await self.engine.write(_remove_old, before, limit)
+
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
         return await self.engine.write(_delete, principal, name)
 
@@ -310,6 +329,20 @@ def _delete(principal: Principal, name: str) -> Script[Sequence[str]]:
     runs = yield RUNS, {"conversation_id": conversation.id}  # also those that began before it closed
     yield DELETE, {"conversation_id": conversation.id}
     return [run_id for run_id, unfinished in runs if unfinished]
+
+
+def _put_away(before: datetime, limit: int) -> Script[int]:
+    rows = yield IDLE, {"before": micros(before), "limit": limit}
+    if rows:
+        yield PUT_AWAY, [{"id": id} for (id,) in rows]
+    return len(rows)
+
+
+def _remove_old(before: datetime, limit: int) -> Script[int]:
+    rows = yield OLD, {"before": micros(before), "limit": limit}
+    if rows:
+        yield DELETE, [{"conversation_id": id} for (id,) in rows]
+    return len(rows)
 
 
 # Items ---------------------------------------------------------------------------------------------------------------

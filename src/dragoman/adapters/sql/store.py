@@ -1,9 +1,11 @@
 """All stores on one engine."""
 
 from dragoman.adapters.sql.audit import SqlAudit
+from dragoman.adapters.sql.budgets import SqlAccounts
 from dragoman.adapters.sql.engine import Engine
 from dragoman.adapters.sql.events import SqlEvents
 from dragoman.adapters.sql.keys import SqlKeys
+from dragoman.adapters.sql.limits import SqlRequestCounts
 from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
@@ -25,6 +27,8 @@ class SqlStore:
         self.schedules = SqlSchedules(engine)
         self.keys = SqlKeys(engine)
         self.audit = SqlAudit(engine)
+        self.accounts = SqlAccounts(engine)
+        self.request_counts = SqlRequestCounts(engine)
         self.start = engine.start
         self.stop = engine.stop
         self.check = engine.check

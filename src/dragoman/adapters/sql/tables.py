@@ -60,6 +60,7 @@ conversations = Table(
     Column("expires_at", Time),
     Column("hold", Integer, server_default="0", nullable=False),  # 0 | 1: no retention removes it
     UniqueConstraint("tenant", "owner", "key"),
+    Index("ix_conversations_idle", "status", "last_message_at"),
     Index("ix_conversations_recent", "tenant", "owner", "last_message_at", "id"),
 )
 
@@ -157,9 +158,10 @@ runs = Table(
     Column("supersedes", Id),  # the run that was undone for it
     Column("superseded_by", Id),  # for which run it was undone
     Column("unsaid", Integer),  # 1: it ended while it waited, and its message is still to enter the conversation
+    Column("key", Text),  # the API key it was begun with
     Index("ix_runs_owner", "tenant", "owner", "id"),
     Index("ix_runs_conversation", "conversation_id"),
-    Index("ix_runs_queued", "created_at", "id", sqlite_where=QUEUED, postgresql_where=QUEUED),
+    Index("ix_runs_queued", "tenant", "created_at", "id", sqlite_where=QUEUED, postgresql_where=QUEUED),
     Index(
         "ix_runs_unfinished",
         "conversation_id",
@@ -277,4 +279,45 @@ audit = Table(
     Column("target", Text),
     Column("detail", Json, nullable=False),
     Index("ix_audit_tenant", "tenant", "id"),
+)
+
+# Who is limited, and what was asked for in the last minute.
+request_counts = Table(
+    "request_counts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # tenant | user | key
+    Column("name", Text, primary_key=True),  # of the user, or the id of the key
+    Column("minute", BigInteger, nullable=False),  # since 1970
+    Column("requests", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What somebody has spent in a day or a month, as far as a budget or a limit asks for it.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("payer", Text, nullable=False),  # tenant | user | agent | key
+    Column("name", Text, nullable=False),  # of the user or the agent, or the id of the key
+    Column("span", Text, nullable=False),  # day | month
+    Column("since", Time, nullable=False),
+    Column("spent", BigInteger, nullable=False),  # 10^-12 dollars
+    Column("tokens", BigInteger, nullable=False),
+    UniqueConstraint("tenant", "payer", "name", "span", "since"),
+)
+
+# What model calls that are under way may cost at most.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account", Id, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", Id, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Index("ix_reservations_account", "account"),
+    Index("ix_reservations_run", "run_id"),
+    sqlite_with_rowid=False,
 )

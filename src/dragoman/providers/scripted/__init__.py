@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dragoman.application.tools import Workbench, card_of
 from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard
+from dragoman.domain.prices import Prices
 from dragoman.ports.realtime import RealtimeChannelFactory
 from dragoman.ports.tools import ToolRegistry
 from dragoman.providers.scripted.runtime import MODEL, ScriptedRuntime
@@ -41,9 +42,12 @@ def build_scripted_provider(
     tools: ToolRegistry | None = None,
     seconds_per_piece: float = 0.0,
     bench: Workbench | None = None,
+    prices: Prices | None = None,
 ) -> ScriptedProvider:
     cards: dict[str, AgentCard] = {}
-    runtime = ScriptedRuntime(cards, scripts or {}, tools, bench or Workbench(), seconds_per_piece)
+    runtime = ScriptedRuntime(
+        cards, scripts or {}, tools, bench or Workbench(), seconds_per_piece, prices=prices or Prices()
+    )
     provider = ScriptedProvider(cards, runtime)
     provider.add({spec.key: spec for spec in agents})
     return provider

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dragoman.application.tools import Call as ToolCall
@@ -12,7 +12,9 @@ from dragoman.application.tools import Result, Workbench
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.errors import MaxTurnsExceeded, NotFound, ReplayDiverged
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
+from dragoman.domain.ids import new_id
 from dragoman.domain.items import Content, assistant_message, is_output, text_of, tool_call, tool_output
+from dragoman.domain.prices import Prices
 from dragoman.domain.runs import RunStatus
 from dragoman.domain.tools import Tool
 from dragoman.domain.usage import Usage
@@ -32,6 +34,7 @@ class ScriptedRuntime:
     bench: Workbench
     seconds_per_piece: float = 0.0
     max_turns: dict[str, int] = field(default_factory=dict)  # by agent
+    prices: Prices = field(default_factory=Prices)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
         performance = _Performance(self, turn, recorder)
@@ -64,6 +67,7 @@ class _Performance:
         self._recorder = recorder
         self._agent = turn.run.agent
         self._calls = 0
+        self._reservation = ""
         self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.input))
 
     async def step(self, step: Step) -> None:
@@ -83,9 +87,11 @@ class _Performance:
 
     async def _say(self, step: Say) -> None:
         self._next_turn()
-        self.last_said = step.text
         if self._replayed():
+            self.last_said = step.text
             return
+        await self._pay(_words(step.text) + (2 if step.reasoning else 1))
+        self.last_said = step.text
         if step.reasoning:
             await self._stream("reasoning", step.reasoning, ())
         await self._stream("text", step.text, step.pieces)
@@ -98,6 +104,7 @@ class _Performance:
 
     async def _call(self, step: Calls) -> None:
         self._next_turn()
+        await self._pay(len(step.calls))
         calls = [(self._next_call_id(), one) for one in step.calls]
         items: list[tuple[ItemName, Content]] = []
         for output, (call_id, one) in enumerate(calls):
@@ -142,6 +149,7 @@ class _Performance:
 
     async def _hand_off(self, step: HandOff) -> None:
         self._next_turn()
+        await self._pay(1)
         call_id, name = self._next_call_id(), f"transfer_to_{step.agent}"
         await self._answer([("handoff_requested", tool_call(call_id, name, "{}"))])
         output = tool_output(call_id, json.dumps({"assistant": step.agent}))
@@ -168,9 +176,23 @@ class _Performance:
             model=MODEL,
             ordinal=self.turns - 1,
             items=len(items),
-            usage=_usage(self._heard, _words(said) + len(items)),
+            usage=self._priced(_usage(self._heard, _words(said) + len(items))),
+            reservation=self._reservation,
         )
         await self._recorder.record(*(ItemDone(name, item, self._agent) for name, item in items), answered)
+
+    async def _pay(self, words: int) -> None:
+        """Reserve what an answer of so many words costs, unless the journal has it."""
+        spending = self._turn.spending
+        if spending is None or self._replayed():
+            return
+        self._reservation = new_id("resv")
+        price = self._runtime.prices.find(MODEL)
+        cost = None if price is None else price.of(_usage(self._heard, words))
+        await spending.reserve(self._reservation, self._agent, cost)
+
+    def _priced(self, usage: Usage) -> Usage:
+        return replace(usage, cost=self._runtime.prices.cost(usage, MODEL))
 
     def _replayed(self) -> bool:
         """Whether the answer of this turn is in the journal, where it must be this agent's."""

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dragoman.application.limits import refusal
 from dragoman.application.services import Services
 from dragoman.domain.errors import Forbidden, Invalid
 from dragoman.domain.identity import Principal, Scope
@@ -53,6 +54,7 @@ async def caller(request: Request) -> Principal:
     authenticator = (await services(request)).authenticator
     found = await authenticator.authenticate(request.headers.get("authorization"))
     request.state.principal = found
+    await _count(request, found)
     return found
 
 
@@ -73,6 +75,15 @@ async def admit(
 def needs(scope: Scope) -> Any:
     """A dependency of a route: who calls it must have this scope."""
     return Security(admit, scopes=[scope])
+
+
+async def _count(request: Request, principal: Principal) -> None:
+    """Count the request, if anybody does. Where the caller stands goes into the headers of the answer."""
+    if (limiter := (await services(request)).limiter) is None:
+        return
+    request.state.standing = standing = await limiter.admit(principal)
+    if standing is not None and standing.refused:
+        raise refusal(standing)
 
 
 async def trace(request: Request) -> str | None:

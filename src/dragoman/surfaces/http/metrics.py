@@ -68,6 +68,12 @@ class ServiceMetrics(Collector):
         yield CounterMetricFamily("dragoman_log_commits", "Transactions of the log.", log.health.commits)
         yield CounterMetricFamily("dragoman_log_failures", "Transactions of the log that failed.", log.health.failures)
         yield CounterMetricFamily("dragoman_log_events", "Events stored.", log.health.events)
+        cleared = CounterMetricFamily(
+            "dragoman_cleared", "Conversations that jobs here put away or removed.", labels=["job"]
+        )
+        for job, count in self._services.cleared.items():
+            cleared.add_metric([job], count)
+        yield cleared
         connections = GaugeMetricFamily(
             "dragoman_database_connections",
             "Connections of the pool in use, and work waiting for one.",

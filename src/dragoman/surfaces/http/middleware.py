@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dragoman.application.logging import log_fields
 from dragoman.domain.ids import request_id as new_request_id
+from dragoman.domain.limits import Standing
 from dragoman.surfaces.http import problems
 from dragoman.surfaces.http.metrics import HttpMetrics
 
@@ -69,7 +70,8 @@ class Surroundings:
             nonlocal status, waited
             if message["type"] == "http.response.start":
                 status, waited = message["status"], time.perf_counter() - began
-                message["headers"] = _answered(message.get("headers", ()), request_id)
+                headers = _answered(message.get("headers", ()), request_id)
+                message["headers"] = [*headers, *_rate_limit(state.get("standing"))]
             await send(message)
 
         with log_fields(request=request_id, trace=trace):
@@ -83,6 +85,17 @@ class Surroundings:
             finally:
                 self._metrics.observe(scope, status, waited)
                 _log(scope, status, time.perf_counter() - began)
+
+
+def _rate_limit(standing: Standing | None) -> list[tuple[bytes, bytes]]:
+    """For whoever wants to pace himself."""
+    if standing is None:
+        return []
+    return [
+        (b"ratelimit-limit", b"%d" % standing.limit),
+        (b"ratelimit-remaining", b"%d" % standing.remaining),
+        (b"ratelimit-reset", b"%d" % standing.reset),
+    ]
 
 
 class LocalOnly:

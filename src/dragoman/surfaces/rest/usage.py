@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from dragoman.application.budgets import Status
 from dragoman.domain import errors
 from dragoman.domain.ledger import Entry, GroupBy, Sum
-from dragoman.domain.usage import total
+from dragoman.domain.usage import money, total
 from dragoman.surfaces.http.deps import Caller, Given, NativeRoute, Verbs, give, needs
 from dragoman.surfaces.http.openapi import example, failures
 from dragoman.surfaces.http.responses import JSONResponse
@@ -51,6 +52,27 @@ async def usage(
             "groups": [{name: group, **asdict(sums)} for group, sums in report.groups],
         }
     )
+
+
+async def budgets(verbs: Verbs, caller: Caller) -> JSONResponse:
+    """The budgets that your model calls are paid from, as a user, by your key or as a tenant: what is spent since the day or the
+    month began, what calls that are under way have reserved, and what is left. Budgets of agents are not among them."""
+    return JSONResponse({"budgets": [budget_record(status) for status in await verbs.budgets.status(caller)]})
+
+
+def budget_record(status: Status) -> dict[str, Any]:
+    return {
+        "name": status.budget.name,
+        "per": status.budget.per,
+        "period": status.budget.span,
+        "ceiling": money(status.budget.ceiling),
+        "spent": money(status.balance.spent),
+        "reserved": money(status.balance.reserved),
+        "left": money(status.left),
+        "currency": "USD",
+        "since": status.account.since,
+        "until": status.until,
+    }
 
 
 async def run_usage(verbs: Verbs, caller: Caller, run_id: RunPath) -> JSONResponse:
@@ -127,6 +149,22 @@ _REQUESTS = {
         }
     ],
 }
+_BUDGETS = {
+    "budgets": [
+        {
+            "name": "people",
+            "per": "user",
+            "period": "day",
+            "ceiling": "2",
+            "spent": "0.000031",
+            "reserved": "0",
+            "left": "1.999969",
+            "currency": "USD",
+            "since": "2026-11-20T00:00:00Z",
+            "until": "2026-11-21T00:00:00Z",
+        }
+    ]
+}
 _COMMON = (errors.NotAuthenticated, errors.Invalid, errors.StorageUnavailable)
 
 
@@ -144,6 +182,14 @@ def usage_router(given: Given) -> APIRouter:
         operation_id="usage",
         dependencies=[needs("usage:read")],
         responses={200: example(_REPORT), **failures(*_COMMON, statuses=(403, 500))},
+    )
+    router.add_api_route(
+        "/usage/budgets",
+        budgets,
+        summary="Your budgets",
+        operation_id="budgets",
+        dependencies=[needs("usage:read")],
+        responses={200: example(_BUDGETS), **failures(*_COMMON, statuses=(403, 500))},
     )
     router.add_api_route(
         "/runs/{run_id}/usage",

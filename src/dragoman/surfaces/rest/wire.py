@@ -105,13 +105,19 @@ class RunResumedEvent(TypedDict):
     discard_after: int
 
 
-class StreamCompleteEvent(TypedDict):
+class _StreamComplete(TypedDict):
     type: Literal["stream_complete"]
     status: RunStatus
     final_output: Any
     usage: Usage
     session_id: str | None
     current_turn: int
+
+
+class StreamCompleteEvent(_StreamComplete, total=False):
+    """``code`` where the run is incomplete because of an error, as in ``budget_exhausted``."""
+
+    code: str
 
 
 class ErrorEvent(TypedDict):
@@ -175,14 +181,7 @@ def wire_event(event: Event) -> WireEvent | None:
                 "discard_after": event.discard_after,
             }
         case RunCompleted():
-            return {
-                "type": "stream_complete",
-                "status": event.status,
-                "final_output": event.final_output,
-                "usage": event.usage,
-                "session_id": event.session_id,
-                "current_turn": event.turns,
-            }
+            return _complete(event)
         case RunFailed():
             return {
                 "type": "error",
@@ -194,6 +193,20 @@ def wire_event(event: Event) -> WireEvent | None:
             }
         case _:
             return None
+
+
+def _complete(event: RunCompleted) -> StreamCompleteEvent:
+    wire: StreamCompleteEvent = {
+        "type": "stream_complete",
+        "status": event.status,
+        "final_output": event.final_output,
+        "usage": event.usage,
+        "session_id": event.session_id,
+        "current_turn": event.turns,
+    }
+    if event.code:
+        wire["code"] = event.code
+    return wire
 
 
 def _started(event: RunStarted) -> RunStartedEvent:

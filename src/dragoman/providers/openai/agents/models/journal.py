@@ -7,6 +7,7 @@ terminal one: that is all it needs. An answer that calls tools is durable before
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from agents import Model, ModelResponse
@@ -15,6 +16,7 @@ from agents.models.fake_id import FAKE_RESPONSES_ID
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
 
 from dragoman.domain.events import Delta, DeltaKind, ItemDone, ModelAnswered, ModelFailed
+from dragoman.domain.ids import new_id
 from dragoman.domain.items import Content, is_call, text_of
 from dragoman.domain.journal import Answer as JournalledAnswer
 from dragoman.domain.text import storable
@@ -24,7 +26,7 @@ from dragoman.providers.openai.agents.current import Play, current_path, current
 from dragoman.providers.openai.agents.models import output
 from dragoman.providers.openai.agents.models.additions import with_additions
 from dragoman.providers.openai.agents.models.direct import Request, sdk_usage
-from dragoman.providers.openai.agents.models.routing import Routed, RoutedModel, Witness
+from dragoman.providers.openai.agents.models.routing import Pay, Routed, RoutedModel, Witness
 
 _THINKS_OR_SPEAKS = frozenset({"message", "reasoning"})
 _NO_CALL = (None, None)
@@ -93,7 +95,7 @@ class JournalModel(Model):
         answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs))
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
-        witness = Witness(play.turn.principal.tenant, frozenset(play.spoken))
+        witness = Witness(play.turn.principal.tenant, frozenset(play.spoken), pay=answer.pay())
         await play.turn.held()
         try:
             routed = await self.inner.ask(request, answer, witness)
@@ -152,8 +154,21 @@ class Answer:
     agent: str
     handoffs: frozenset[str]
     path: str = field(default_factory=current_path)
+    _reservation: str = ""
     _calls: dict[int, tuple[str, str]] = field(default_factory=dict)  # by output index: call id and tool
     _claimed: list[tuple[str, str]] = field(default_factory=list)  # the model's call ids and ours, in order
+
+    def pay(self) -> Pay | None:
+        """How its requests are paid."""
+        spending = self.play.turn.spending
+        if spending is None:
+            return None
+        self._reservation = new_id("resv")
+
+        async def reserve(cost: Decimal | None) -> None:
+            await spending.reserve(self._reservation, self.agent, cost)
+
+        return reserve
 
     def begin_call(self, output: int, call_id: str, tool: str) -> None:
         self._calls[output] = (self._claim(call_id), tool)
@@ -166,7 +181,9 @@ class Answer:
         """Record that there is no answer, and what trying has used."""
         if tries:
             ordinal, first = self.play.number_tries(self.path, len(tries))
-            self.play.recorder.record(ModelFailed(self.agent, ordinal, tuple(tries), self.path, first))
+            self.play.recorder.record(
+                ModelFailed(self.agent, ordinal, tuple(tries), self.path, first, self._reservation)
+            )
 
     async def finish(self, routed: Routed, tries: Sequence[Try]) -> Response:
         """Record the answer. What comes back is for the Runner: the same, with the call ids of the log."""
@@ -209,6 +226,7 @@ class Answer:
             latency_ms=routed.latency_ms,
             tries=tuple(tries),
             first_try=first_try,
+            reservation=self._reservation,
         )
         return self.play.recorder.record(*items, answered)
 

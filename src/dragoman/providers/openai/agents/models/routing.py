@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import aiohttp
 import httpx2
@@ -28,7 +29,7 @@ from dragoman.providers.openai.agents import translate
 from dragoman.providers.openai.agents.models.breaker import FAILURES, Breaker
 from dragoman.providers.openai.agents.models.direct import DirectModel, Listener, Request
 from dragoman.providers.openai.agents.models.gate import Gate
-from dragoman.providers.openai.agents.models.output import estimated_usage, is_estimate
+from dragoman.providers.openai.agents.models.output import BYTES_PER_TOKEN, estimated_usage, is_estimate
 from dragoman.providers.openai.errors import OutOfQuota, model_failure
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0
 PATIENCE = 60.0
 """An endpoint that wants to be left alone for longer than this, in seconds, is not asked again; nor waited for in its queue."""
+LONG_ANSWER = 4096
+"""Tokens of an answer, reasoning included, that nobody has limited: as many are reserved from a budget."""
 SHORT = 1.0
 """Where another endpoint can answer, nobody waits longer than this for one that limits us."""
 
@@ -111,6 +114,10 @@ class Routed:
     latency_ms: int
 
 
+Pay = Callable[[Decimal | None], Awaitable[None]]
+"""Reserve what a request may cost; it is not made if this raises."""
+
+
 @dataclass(slots=True)
 class Witness:
     """Learns of a call what its answer alone does not tell, even if there is none."""
@@ -118,6 +125,7 @@ class Witness:
     tenant: str = ""  # whose call it is
     spoken: frozenset[str] = frozenset()  # endpoints whose items are in the input
     tries: list[Try] = field(default_factory=list)  # those that gave no answer
+    pay: Pay | None = None  # None: nobody counts what it costs
 
 
 class RoutedModel(DirectModel):
@@ -211,6 +219,8 @@ class _Call:
         self._may_have_begun = False
         if endpoint.breaker.rest:
             raise self._left_alone("circuit_open", endpoint.breaker.rest)
+        if self.witness.pay is not None:
+            await self.witness.pay(self._highest_cost())
         try:
             async with asyncio.timeout(PATIENCE) as queueing, endpoint.gate.place(self.witness.tenant):
                 queueing.reschedule(None)
@@ -219,6 +229,14 @@ class _Call:
                 return await self._once()
         except TimeoutError:
             raise self._left_alone("queue_full", None) from None
+
+    def _highest_cost(self) -> Decimal | None:
+        """What it may cost if the answer is as long as it may be."""
+        price = self.prices.find(self.target.model, self.target.endpoint.name)
+        if price is None:
+            return None
+        sent = -(-_size(self.request) // BYTES_PER_TOKEN)
+        return price.of(Usage(1, sent, self.request.model_settings.max_tokens or LONG_ANSWER))
 
     def _left_alone(self, code: str, rest: float | None) -> ModelUnavailable:
         """Not asked at all, which is worth a note and costs nothing."""
