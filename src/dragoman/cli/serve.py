@@ -47,7 +47,8 @@ def serve(
         "log_config": None,
         "access_log": False,  # ours is written by the application
         "server_header": False,
-        "ws": "none",
+        "ws": "websockets-sansio",
+        "ws_max_size": settings.body_limit,
         "http": LimitedHead,
     }
     # A new process reads the environment again, after every change or as one of several.

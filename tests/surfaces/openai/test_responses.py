@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from openai import APIStatusError, BadRequestError, ConflictError, NotFoundError
 
-from dragoman.domain.errors import ModelUnavailable
+from dragoman.domain.errors import ModelUnavailable, NotAuthenticated
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import UNANSWERED, text_of
 from dragoman.providers.scripted.script import call, fail, say, stall, together
@@ -398,6 +398,8 @@ class ByHeader:
     """Everybody is who they say."""
 
     async def authenticate(self, authorization):
+        if authorization is None:
+            raise NotAuthenticated
         return Principal(authorization.removeprefix("Bearer "))
 
 

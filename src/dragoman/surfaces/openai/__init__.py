@@ -9,7 +9,7 @@ from dragoman.surfaces.openai.chat.routes import chat_router
 from dragoman.surfaces.openai.conversations import conversations_router
 from dragoman.surfaces.openai.errors import as_openai_error, unknown_router
 from dragoman.surfaces.openai.models import models_router
-from dragoman.surfaces.openai.responses import responses_router
+from dragoman.surfaces.openai.responses import responses_router, socket_router
 
 ENVELOPES = {"v1": as_openai_error}
 
@@ -20,6 +20,7 @@ def openai_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
     return [
         models_router(given),
         responses_router(given),
+        socket_router(given),
         chat_router(given),
         conversations_router(given),
         unknown_router(),

@@ -1,6 +1,7 @@
 """From a request for a response to a run: which agent, where it goes on, and what is kept of it."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from dragoman.application.runs import StartRun
 from dragoman.application.services import Services
@@ -22,19 +23,27 @@ class ResponseUnfinished(Conflict):
     retryable = True
 
 
+class Remembered(NamedTuple):
+    """A response that nothing keeps but the connection that it was made over."""
+
+    id: str
+    items: list[Content]
+
+
 async def start(
     verbs: Services,
     caller: Principal,
     body: ResponseBody,
     idempotency: IdempotencyKey | None = None,
     trace: str | None = None,
+    *,
+    remembered: Remembered | None = None,
 ) -> Run:
-    return await verbs.runs.start(caller, await to_domain(verbs, caller, body, idempotency, trace))
+    asked = await to_domain(verbs, caller, body, remembered)
+    return await verbs.runs.start(caller, replace(asked, idempotency=idempotency, trace=trace))
 
 
-async def to_domain(
-    verbs: Services, caller: Principal, body: ResponseBody, idempotency: IdempotencyKey | None, trace: str | None
-) -> StartRun:
+async def to_domain(verbs: Services, caller: Principal, body: ResponseBody, remembered: Remembered | None) -> StartRun:
     _check(body)
     chosen = choose(verbs.catalog, caller, body.model)
     options = replace(body.options(), model=chosen.model)
@@ -43,6 +52,9 @@ async def to_domain(
     if body.conversation_name is not None:
         session_id = (await verbs.conversations.get(caller, body.conversation_name)).id
         options = replace(options, echo={**options.echo, "conversation": {"id": session_id}})
+    elif remembered is not None and body.previous_response_id == remembered.id:
+        given = [*remembered.items, *as_items(given)]
+        options = replace(options, hidden=kept)
     elif body.previous_response_id is not None:
         previous = await previous_run(verbs, caller, body.previous_response_id)
         if kept:
@@ -57,8 +69,6 @@ async def to_domain(
         input=given,
         session_id=session_id,
         options=replace(options, echo={**options.echo, "store": kept}),
-        idempotency=idempotency,
-        trace=trace,
         new_conversation=kept and session_id is None,
     )
 
