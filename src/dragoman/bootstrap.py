@@ -17,6 +17,7 @@ from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.allowances import Allowances, read_allowances
 from dragoman.application import cleanup
+from dragoman.application.approvals import Approvals
 from dragoman.application.audience import Audience
 from dragoman.application.audit import Audit
 from dragoman.application.budgets import Budgets
@@ -40,6 +41,7 @@ from dragoman.domain.keys import PREFIX
 from dragoman.domain.runs import Habits
 from dragoman.domain.tools import Tool
 from dragoman.endpoints import read_models
+from dragoman.ports.approvals import ApprovalStore
 from dragoman.ports.audit import AuditLog
 from dragoman.ports.budgets import AccountStore
 from dragoman.ports.clock import Clock
@@ -68,6 +70,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+EXPIRY_INTERVAL = timedelta(seconds=10)
+"""How often approvals are looked through for those whose time is over."""
+
+
 class Store(Protocol):
     """All that is kept, in one database."""
 
@@ -82,6 +88,9 @@ class Store(Protocol):
 
     @property
     def sessions(self) -> SessionStore: ...
+
+    @property
+    def approvals(self) -> ApprovalStore: ...
 
     @property
     def usage(self) -> UsageLedger: ...
@@ -183,7 +192,7 @@ def build(
     place; every other argument replaces the part that settings would choose."""
     clock = clock or SystemClock()
     registered = BuiltinTools().plus(tools) if isinstance(tools, Iterable) else tools
-    bench = Workbench(ToolLimits(settings.tool_timeout, settings.tool_output_limit))
+    bench = Workbench(tool_limits(settings))
     web = web or build_web(settings)
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
@@ -196,14 +205,19 @@ def build(
     allowed = allowances or read_allowances(settings)
     budgets = Budgets(store.accounts, clock, allowed.budgets, allowed.limits)
     player = Player(
-        *(log, store.events, store.sessions, registry.providers, clock),
+        *(log, store.events, store.sessions, registry.providers, clock, store.approvals),
         spending=budgets.of,
         history_limit=settings.history_limit,
     )
     capacity = 0 if settings.role == "api" else settings.max_runs
     dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
+    approvals = Approvals(store.approvals, registered, dispatcher, log, clock)
     cleared = cleanup.Cleared()
-    jobs = () if settings.role == "api" else cleanup_jobs(settings, store, clock, cleared)
+    jobs = (
+        ()
+        if settings.role == "api"
+        else (*cleanup_jobs(settings, store, clock, cleared), approvals.expiry(EXPIRY_INTERVAL))
+    )
     catalog = Catalog(
         registry.providers,
         registry.choose,
@@ -229,6 +243,7 @@ def build(
         coaches=Coaches(runs, conversations),
         catalog=catalog,
         tools=Tools(registered, catalog, bench.limits),
+        approvals=approvals,
         authenticator=authenticator or build_authenticator(settings, store.keys, clock),
         queue=store.queue,
         log=log,
@@ -272,6 +287,15 @@ def build_web(settings: Settings) -> Web:
     from dragoman.adapters.web import AiohttpWeb
 
     return AiohttpWeb(frozenset(host.lower() for host in settings.trusted_hosts))
+
+
+def tool_limits(settings: Settings) -> ToolLimits:
+    return ToolLimits(
+        timeout=settings.tool_timeout,
+        output=settings.tool_output_limit,
+        approval=settings.approval_timeout or None,
+        guarded=settings.approval_tools,
+    )
 
 
 def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:

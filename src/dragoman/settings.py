@@ -280,6 +280,18 @@ class Settings(BaseSettings):
         about="What becomes of a run whose readers have left, unless its agent or the request says otherwise.",
         example="cancel",
     )
+    approval_tools: Names = _setting(
+        (),
+        "DRAGOMAN_APPROVAL_TOOLS",
+        about="Tools whose every call a person must agree to, whatever they say themselves; `*` stands for any characters.",
+        example="send_*,refund",
+    )
+    approval_timeout: float = _setting(
+        604_800.0,
+        "DRAGOMAN_APPROVAL_TIMEOUT",
+        about="Seconds after which a call that nobody has decided counts as refused, unless its tool says; 0 is never.",
+        example="604800",
+    )
     max_runs: int = _setting(
         200,
         "DRAGOMAN_MAX_RUNS",
@@ -481,6 +493,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "model_retries",
+        "approval_timeout",
         "shutdown_grace",
         "demo_speed",
         "db_pool_overflow",

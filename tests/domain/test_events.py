@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dragoman.domain.approvals import ApprovalStatus
 from dragoman.domain.events import (
     AgentUpdated,
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     Event,
     ItemDone,
@@ -47,7 +50,11 @@ EVENTS: list[Event] = [
     ModelFailed("chat", 1, (TRY,), "p", 1024),
     AgentUpdated("Math Tutor", "math_tutor", "chat"),
     Progress("search", "looking", 1, 3, "p"),
-    RunResumed(2, "restart", 77),
+    ApprovalRequested(
+        "appr_1", "call_1", "refund", {"amount": 2}, "chat", "p", "admin", "2026-01-02T00:00:00+00:00", "2026"
+    ),
+    ApprovalDecided("appr_1", "call_1", ApprovalStatus.APPROVED, {"amount": 1}, "less", "sarah"),
+    RunResumed(2, "taken_over", 77),
     RunCompleted(RunStatus.COMPLETED, {"answer": 42}, USAGE, 2, "s"),
     RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage()),
     RunFailed("tool_failed", "It failed.", retryable=True, session_id="s", at="2026-01-01T00:00:00+00:00"),

@@ -79,6 +79,8 @@ async def test_a_stream_lists_every_event(path):
         "run_item",
         "agent_updated",
         "progress",
+        "approval_required",
+        "approval_decided",
         "run_resumed",
         "stream_complete",
         "error",

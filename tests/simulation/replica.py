@@ -52,7 +52,7 @@ class Replica:
         self._requests: dict[asyncio.Task[Any], None] = {}
         providers = {provider.name: provider}
         self.log = log(ports.events, tail=16)
-        self.player = Player(self.log, ports.events, ports.sessions, providers, clock)
+        self.player = Player(self.log, ports.events, ports.sessions, providers, clock, ports.approvals)
         self.dispatcher = Dispatcher(ports.queue, self.player, clock, name=process.name, capacity=capacity)
         catalog = Catalog(providers, lambda _: provider.name)
         self.runs = Runs(ports.runs, ports.events, self.log, self.dispatcher, catalog, clock)

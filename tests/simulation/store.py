@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from dragoman.adapters.memory.approvals import MemoryApprovals
 from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
@@ -39,6 +40,7 @@ class Ports:
     queue: Any
     events: Any
     sessions: Any
+    approvals: Any
 
 
 Gone = Callable[[str], bool]
@@ -47,7 +49,7 @@ Gone = Callable[[str], bool]
 
 def memory_ports(state: State, clock: SimulatedClock, gone: Gone) -> Ports:
     queue = MemoryQueue(state, alone=False, now=clock.now, gone=gone)
-    return Ports(MemoryRuns(state), queue, MemoryEvents(state), MemorySessions(state))
+    return Ports(MemoryRuns(state), queue, MemoryEvents(state), MemorySessions(state), MemoryApprovals(state))
 
 
 @dataclass(slots=True)

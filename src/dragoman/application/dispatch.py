@@ -239,13 +239,16 @@ class Dispatcher:
     async def _take_over_abandoned(self) -> None:
         """Their player died. Whoever has room plays them on, from what their logs know."""
         gone = [run for run in await self._queue.abandoned(self.claim()) if run.id not in self._player.performances]
+        going_on = []
         for run in gone:
             logger.warning(
                 "run was interrupted and is taken up again", extra={"run": run.id, "attempt": run.attempt + 1}
             )
-            if run.attempt + 1 >= ATTEMPTS:
+            if run.attempt + 1 >= ATTEMPTS and await self._player.crashes(run) + 1 >= ATTEMPTS:
                 await self._player.give_up(run, INTERRUPTED)
-        await self._queue.release(self.claim(), [run for run in gone if run.attempt + 1 < ATTEMPTS])
+            else:
+                going_on.append(run)
+        await self._queue.release(self.claim(), going_on)
         if gone:
             self.notify()
 

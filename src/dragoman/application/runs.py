@@ -156,7 +156,7 @@ class Runs:
                         watch.look()
                         if channel := self.log.get(run.id):
                             await channel.done.wait()
-                            if channel.result is not None:
+                            if channel.result is not None and channel.result.status.ended:
                                 return channel.result
                         run = await self.store.get(principal, run.id)
                         if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
@@ -197,7 +197,7 @@ class Runs:
                     continue
                 if not page:
                     run = await self.store.get(principal, run.id)
-                    if run.status.ended or run.status is RunStatus.REQUIRES_ACTION:
+                    if run.status.ended:  # one that waits for a person goes on some day
                         if page := await self.events.read(principal, run.id, after, PAGE):
                             yield page
                         return

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from dragoman.application.approvals import Approvals
 from dragoman.application.audit import Audit
 from dragoman.application.budgets import Budgets
 from dragoman.application.catalog import Catalog
@@ -33,6 +34,7 @@ class Services:
     coaches: Coaches
     catalog: Catalog
     tools: Tools
+    approvals: Approvals
     authenticator: Authenticator
     queue: RunQueue
     log: LiveLog

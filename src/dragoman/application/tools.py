@@ -8,17 +8,21 @@ import dataclasses
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, TypeVar
 
 from dragoman.application.catalog import Catalog
 from dragoman.domain.agents import ToolCard
+from dragoman.domain.approvals import ApprovalStatus
 from dragoman.domain.errors import NotFound
-from dragoman.domain.events import Progress
-from dragoman.domain.identity import Principal
-from dragoman.domain.text import storable
+from dragoman.domain.events import ApprovalDecided, ApprovalRequested, Progress
+from dragoman.domain.identity import Principal, Scope
+from dragoman.domain.ids import approval_id
+from dragoman.domain.text import storable, storable_json
 from dragoman.domain.tools import Report, Tool, ToolContext, ToolError, cut
 from dragoman.ports.runtime import Recorder, Turn
 from dragoman.ports.tools import ToolRegistry
@@ -34,6 +38,9 @@ MANY = 1_000_000
 NOT_JSON = "The arguments are not a JSON object. Correct them and call {tool} again."
 BUSY = "{tool} is busy with other calls. Try again later."
 TOO_SLOW = "{tool} did not finish within {seconds:g} seconds. Whether it took effect is unknown."
+REFUSED = "A person has refused this call. It was not made."
+REFUSED_SAYING = "A person has refused this call, saying: {message}"
+NOBODY_AGREED = "Nobody agreed to this call in time. It was not made."
 FAILED = "{tool} failed. Trying again may help, else go on without it."
 
 
@@ -41,6 +48,8 @@ FAILED = "{tool} failed. Trying again may help, else go on without it."
 class ToolLimits:
     timeout: float = 120.0  # seconds that a call may take, unless its tool says
     output: int = 100_000  # characters of a result that are kept
+    approval: float | None = 7 * 86_400.0  # seconds after which an approval expires, unless its tool says
+    guarded: tuple[str, ...] = ()  # patterns of tools that a person must agree to, whatever they say themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """A call that may have to wait for a person."""
+
+    call_id: str
+    name: str  # of the tool
+    arguments: Mapping[str, Any]
+    agent: str
+    turn: Turn
+    recorder: Recorder
+    path: str = ""
+    tool: Tool | None = None  # None: it is none of ours
+    wanted: bool = False  # whether it must wait whatever the tool says
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     output: str
     failed: bool = False
@@ -121,6 +145,39 @@ class Workbench:
             return Result(FAILED.format(tool=call.tool.name), failed=True)
         finally:
             over.set()
+
+    async def must_wait(self, asking: Asking) -> bool:
+        """Whether a call waits for a person, who has been asked when this returns. Not if it has been made, or decided."""
+        journal = asking.turn.journal
+        if journal.output(asking.call_id) or asking.call_id in journal.decisions:
+            return False
+        if asking.call_id in journal.requested:
+            return True
+        need = asking.wanted or self.guards(asking.name) or _need(asking)
+        if not need:
+            return False
+        await asking.recorder.record(self._request(asking, need))
+        return True
+
+    def guards(self, name: str) -> bool:
+        """Whether the operator wants a person to agree to every call of this tool."""
+        return any(fnmatchcase(name, pattern) for pattern in self.limits.guarded)
+
+    def _request(self, asking: Asking, need: bool | Scope) -> ApprovalRequested:
+        tool = asking.tool
+        seconds = (tool and tool.approval_timeout) or self.limits.approval
+        now = datetime.now(UTC)
+        return ApprovalRequested(
+            approval_id=approval_id(),
+            call_id=asking.call_id,
+            tool=asking.name,
+            arguments=storable_json(dict(asking.arguments)),
+            agent=asking.agent,
+            path=asking.path,
+            scope=(tool.approvers if tool else None) if need is True else need or None,
+            expires_at=(now + timedelta(seconds=seconds)).isoformat() if seconds else None,
+            at=now.isoformat(),
+        )
 
     async def _work(self, call: Call, context: ToolContext) -> Any:
         tool, seconds = call.tool, call.tool.timeout or self.limits.timeout
@@ -156,6 +213,29 @@ class Workbench:
 
     def _kept(self, text: str) -> str:
         return storable(cut(text, self.limits.output))
+
+
+def _need(asking: Asking) -> bool | Scope:
+    """What a tool of ours says of its arguments. Those that do not fit need nobody's word: the call fails."""
+    if asking.tool is None or not callable(rule := asking.tool.needs_approval):
+        return asking.tool is not None and bool(asking.tool.needs_approval)
+    try:
+        return rule(asking.tool.arguments(asking.arguments))
+    except ToolError:
+        return False
+    except Exception:
+        logger.exception("the approval rule of the tool %s failed", asking.name)
+        return True
+
+
+def refusal(decided: ApprovalDecided) -> Result | None:
+    """What the model is told when a person has not agreed to a call."""
+    match decided.decision:
+        case ApprovalStatus.APPROVED:
+            return None
+        case ApprovalStatus.EXPIRED:
+            return Result(NOBODY_AGREED, failed=True)
+    return Result(REFUSED_SAYING.format(message=decided.message) if decided.message else REFUSED, failed=True)
 
 
 async def _within(seconds: float, tool: Tool, work: Callable[[], Any]) -> Any:

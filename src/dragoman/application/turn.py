@@ -8,14 +8,25 @@ from typing import TypeVar
 
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
+from dragoman.domain.approvals import Approval, ApprovalStatus
 from dragoman.domain.errors import BudgetExhausted, DragomanError, Invalid, StorageUnavailable
-from dragoman.domain.events import Event, Recorded, RunCompleted, RunFailed, started
+from dragoman.domain.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    Event,
+    Recorded,
+    RunCompleted,
+    RunFailed,
+    RunResumed,
+    started,
+)
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content, answering, is_output, window
 from dragoman.domain.journal import journal_of
 from dragoman.domain.runs import Asked, Run, RunError, RunStatus, first_position
-from dragoman.domain.story import Story
+from dragoman.domain.story import Story, story_of
 from dragoman.domain.text import storable_json
+from dragoman.ports.approvals import ApprovalStore
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import Append, End, EventLog
 from dragoman.ports.runs import LEASE, SILENCE, Claim
@@ -135,6 +146,7 @@ class Player:
     sessions: SessionStore
     providers: Mapping[str, Provider]
     clock: Clock
+    approvals: ApprovalStore
     spending: Callable[[Run], Spending | None] = lambda _: None
     history_limit: int = 50
     cancel_deadline: float = 10.0
@@ -177,7 +189,7 @@ class Player:
     async def _perform(self, run: Run, performance: Performance) -> tuple[Event, End]:
         story = performance.story
         try:
-            earlier = await _patiently(performance, lambda: self.logged(run)) if run.attempt else []
+            earlier = await self._earlier(performance) if run.attempt else []
             for event in earlier:
                 story.add(event)
             turn = await _patiently(performance, lambda: self.turn(run, earlier, held=performance.held))
@@ -212,6 +224,24 @@ class Player:
             held=held,
         )
 
+    async def _earlier(self, performance: Performance) -> list[Event]:
+        """What earlier attempts have done, and what people have decided since. That is in the log before it has consequences."""
+        run = performance.run
+        earlier = await _patiently(performance, lambda: self.logged(run))
+        if any(isinstance(event, ApprovalRequested) for event in earlier):
+            known = {event.approval_id for event in earlier if isinstance(event, ApprovalDecided)}
+            approvals = await _patiently(performance, lambda: self.approvals.of_run(run.id))
+            settled = [a for a in approvals if a.status is not ApprovalStatus.PENDING and a.id not in known]
+            decided = [_decided(approval) for approval in settled]
+            await performance.channel.record(*decided)
+            earlier += decided
+        return earlier
+
+    async def crashes(self, run: Run) -> int:
+        """In how many attempts of a run its process has died."""
+        resumed = (event for event in await self.logged(run) if isinstance(event, RunResumed))
+        return sum(event.reason == "taken_over" for event in resumed)
+
     async def logged(self, run: Run) -> list[Event]:
         """All that the log of a run holds."""
         events: list[Event] = []
@@ -224,16 +254,17 @@ class Player:
     async def give_up(self, run: Run, failure: RunError) -> None:
         """End a run that nobody can play any more. What it had finished is in its log, and goes into the history. Its last word
         stands above anything that a player who was only believed to be dead may write in the meantime."""
-        story = Story(run.options.handed_back)
-        for event in await self.logged(run):
-            story.add(event)
+        story = story_of(await self.logged(run), run.options.handed_back)
         event, end = _failed(run, failure, story)
         last = Recorded(first_position(run.attempt + 1), event)
         await self.events.append([Append(run.id, run.attempt, (last,), end)])
 
     def _ended(self, run: Run, end: End) -> Run:
         self.endings[end.status] = self.endings.get(end.status, 0) + 1
-        logger.info("run ended", extra={"status": end.status, "code": end.error and end.error.code})
+        logger.info(
+            "run ended" if end.status.ended else "run waits for a person",
+            extra={"status": end.status, "code": end.error and end.error.code},
+        )
         return replace(
             run,
             status=end.status,
@@ -241,7 +272,7 @@ class Player:
             error=end.error,
             final_output=end.final_output,
             response_id=end.response_id,
-            ended_at=self.clock.now(),
+            ended_at=self.clock.now() if end.status.ended else None,
         )
 
     async def _history(self, run: Run) -> list[Content]:
@@ -288,14 +319,26 @@ def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
     end = End(
         outcome.status,
         story.usage,
-        items=story.told(),
+        items=story.told() if outcome.status.ended else (),  # one that waits has not said all
         error=outcome.failure,
         final_output=final_output,
         response_id=outcome.response_id,
+        asked=story.asked,
     )
     return event, end
 
 
+def _decided(approval: Approval) -> ApprovalDecided:
+    return ApprovalDecided(
+        approval.id,
+        approval.call_id,
+        approval.status,
+        None if approval.changed_arguments is None else dict(approval.changed_arguments),
+        approval.message,
+        approval.decided_by,
+    )
+
+
 def _failed(run: Run, failure: RunError, story: Story) -> tuple[Event, End]:
     event = RunFailed(failure.code, failure.message, failure.retryable, run.session_id)
-    return event, End(RunStatus.FAILED, story.usage, items=story.told(), error=failure)
+    return event, End(RunStatus.FAILED, story.usage, items=story.told(), error=failure, asked=story.asked)

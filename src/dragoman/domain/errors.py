@@ -15,6 +15,7 @@ DragomanError
 │   ├── RunEnded
 │   ├── RunCancelled           for who can be told of an answer only, and there will be none
 │   ├── ApprovalRequired       the same, and a person has to decide first
+│   ├── AlreadyDecided         somebody else was faster, or its time is over
 │   └── SessionsDisabled
 ├── Unavailable                we cannot take work at the moment; try again
 │   ├── StorageUnavailable
@@ -137,6 +138,11 @@ class RunCancelled(Conflict):
 class ApprovalRequired(Conflict):
     code = "approval_required"
     message = "A tool call waits for a person's approval, which this protocol cannot ask for."
+
+
+class AlreadyDecided(Conflict):
+    code = "already_decided"
+    message = "This approval is no longer open: somebody has decided it, or its time is over."
 
 
 class NameTaken(Conflict):

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from dragoman.domain.approvals import ApprovalStatus
+from dragoman.domain.identity import Scope
 from dragoman.domain.items import Content
 from dragoman.domain.runs import Run, RunStatus, first_position
 from dragoman.domain.usage import Try, Usage, total, try_from, usage_from
 
+ResumeReason = Literal["taken_over", "decided", "superseded"]
 DeltaKind = Literal["text", "reasoning", "arguments", "refusal"]
 ItemName = Literal[
     "message_output_created",
@@ -117,11 +120,38 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """A call waits for a person. The run goes on with what does not depend on it, and then waits as well."""
+
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    agent: str
+    path: str = ""
+    scope: Scope | None = None  # of those who decide; None: whoever the run belongs to
+    expires_at: str | None = None
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided:
+    """What a person has said, or that nobody has in time. ``arguments`` take the place of those that the model gave."""
+
+    approval_id: str
+    call_id: str
+    decision: ApprovalStatus  # approved, rejected or expired
+    arguments: dict[str, Any] | None = None
+    message: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunResumed:
     """A new attempt took over: forget partial content of unfinished steps above ``discard_after``."""
 
     attempt: int
-    reason: str
+    reason: ResumeReason
     discard_after: int
 
 
@@ -152,6 +182,8 @@ Event = (
     | ModelFailed
     | AgentUpdated
     | Progress
+    | ApprovalRequested
+    | ApprovalDecided
     | RunResumed
     | RunCompleted
     | RunFailed
@@ -176,9 +208,16 @@ def started(run: Run) -> Recorded:
     )
 
 
-def resumed(run: Run, discard_after: int, reason: str = "taken_over") -> Recorded:
+def resumed(run: Run, discard_after: int, reason: ResumeReason = "taken_over") -> Recorded:
     """How the log of a later attempt begins. ``discard_after`` is the position of the last finished step."""
     return Recorded(first_position(run.attempt), RunResumed(run.attempt, reason, discard_after))
+
+
+def resumed_behind(run: Run, last: tuple[int, str] | None) -> Recorded:
+    """The same behind the row with the last finished step, of which this is position and kind: a run that had come to rest
+    goes on because of a decision."""
+    position, kind = last or (-1, "")
+    return resumed(run, position, "decided" if kind == _NAMES[RunCompleted] else "taken_over")
 
 
 # On disk ---------------------------------------------------------------------------------------------------------
@@ -192,6 +231,8 @@ _KINDS: dict[str, type[Event]] = {
     "no_answer": ModelFailed,
     "agent": AgentUpdated,
     "progress": Progress,
+    "approval": ApprovalRequested,
+    "decision": ApprovalDecided,
     "resumed": RunResumed,
     "completed": RunCompleted,
     "failed": RunFailed,
@@ -240,6 +281,8 @@ def unpack(row: Row) -> list[Recorded]:
         content["usage"] = usage_from(content["usage"])
     if "tries" in content:
         content["tries"] = tuple(try_from(tried) for tried in content["tries"])
+    if event is ApprovalDecided:
+        content["decision"] = ApprovalStatus(content["decision"])
     if event is RunCompleted:
         content["status"] = RunStatus(content["status"])
     known = {field.name for field in fields(event)}

@@ -10,6 +10,7 @@ Scope = Literal[
     "conversations:read",
     "conversations:write",
     "usage:read",
+    "approvals:write",
     "metrics:read",
     "admin",
 ]
@@ -19,12 +20,13 @@ SCOPES: dict[Scope, str] = {
     "conversations:read": "conversations, what was said in them, and their branches",
     "conversations:write": "arrange, branch and delete conversations; includes `conversations:read`",
     "usage:read": "what model calls used and cost",
+    "approvals:write": "see and decide what other people's runs in the tenant wait for, where a tool asks for this scope",
     "metrics:read": "`/metrics` and `/health`, for those who keep the server running",
     "admin": "everything, keys and the audit log of the tenant included",
 }
-"""All there are, with what each allows. All but ``metrics:read`` and ``admin`` concern one's own things only."""
+"""All there are, with what each allows. All but the last three concern one's own things only."""
 
-ORDINARY: frozenset[Scope] = frozenset(get_args(Scope)) - {"metrics:read", "admin"}
+ORDINARY: frozenset[Scope] = frozenset(get_args(Scope)) - {"approvals:write", "metrics:read", "admin"}
 """What a user may do whose token says nothing about it."""
 
 

@@ -42,6 +42,10 @@ def audit_id() -> str:
     return new_id("audit")
 
 
+def approval_id() -> str:
+    return new_id("appr")
+
+
 def request_id() -> str:
     return new_id("req")
 

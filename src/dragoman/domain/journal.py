@@ -1,13 +1,13 @@
 """What a run's log knows already. A run that is taken up again is replayed from it: what is here is not asked again.
 
-Model answers are found by the path of the call and its ordinal there, outputs of tools and hand-offs by the id of their
-call.
+Model answers are found by the path of the call and its ordinal there, outputs of tools and hand-offs and what people have
+decided by the id of their call.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dragoman.domain.events import AgentUpdated, Event, ItemDone, ModelAnswered
+from dragoman.domain.events import AgentUpdated, ApprovalDecided, ApprovalRequested, Event, ItemDone, ModelAnswered
 
 _OUTPUTS = frozenset({"tool_output", "handoff_occurred"})
 
@@ -25,6 +25,8 @@ class Journal:
     answers: Mapping[tuple[str, int], Answer] = field(default_factory=dict)
     outputs: Mapping[str, ItemDone] = field(default_factory=dict)
     agent_updates: int = 0  # how many changes of agent have been shown
+    requested: frozenset[str] = frozenset()  # ids of the calls that wait for a person, or have waited
+    decisions: Mapping[str, ApprovalDecided] = field(default_factory=dict)  # by call id
 
     def answer(self, path: str, ordinal: int) -> Answer | None:
         return self.answers.get((path, ordinal))
@@ -43,6 +45,8 @@ def journal_of(events: Iterable[Event]) -> Journal:
     outputs: dict[str, ItemDone] = {}
     said: dict[str, list[ItemDone]] = {}
     agent_updates = 0
+    requested: set[str] = set()
+    decisions: dict[str, ApprovalDecided] = {}
     for event in events:
         match event:
             case ItemDone(name=name) if name in _OUTPUTS:
@@ -55,4 +59,8 @@ def journal_of(events: Iterable[Event]) -> Journal:
                 answers[event.path, event.ordinal] = Answer(event, tuple(kept))
             case AgentUpdated():
                 agent_updates += 1
-    return Journal(answers, outputs, agent_updates)
+            case ApprovalRequested():
+                requested.add(event.call_id)
+            case ApprovalDecided():
+                decisions[event.call_id] = event
+    return Journal(answers, outputs, agent_updates, frozenset(requested), decisions)

@@ -1,10 +1,13 @@
 """What a run has said and done so far, as its own events tell it."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dragoman.domain.events import (
     UNFINISHED,
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     Event,
     ItemDone,
@@ -31,6 +34,7 @@ class Story:
     usage: Usage = field(default_factory=Usage)
     turns: int = 0
     unfinished: list[str] = field(default_factory=list)  # text of the message being written
+    asked: bool = False  # whether it has asked for an approval
 
     def add(self, event: Event) -> None:
         match event:
@@ -49,6 +53,10 @@ class Story:
                     self.unfinished.clear()
             case ModelFailed():
                 self.usage = self.usage + event.used
+            case ApprovalRequested():
+                self.asked = True
+            case ApprovalDecided(arguments=arguments) if arguments is not None:
+                self.items = [_changed(item, event) for item in self.items]
 
     @property
     def calling(self) -> bool:
@@ -64,6 +72,21 @@ class Story:
         if said := "".join(self.unfinished):
             items.append(NewItem({**assistant_message(said), "status": "incomplete"}, status="incomplete"))
         return tuple(items)
+
+
+def _changed(item: NewItem, decided: ApprovalDecided) -> NewItem:
+    """A call with the arguments that a person put in the place of the model's."""
+    if not is_call(item.content) or item.content["call_id"] != decided.call_id:
+        return item
+    return replace(item, content={**item.content, "arguments": json.dumps(decided.arguments, ensure_ascii=False)})
+
+
+def story_of(events: Iterable[Event], handed_back: frozenset[str] = frozenset()) -> Story:
+    """The story of a log, read from its start."""
+    story = Story(handed_back)
+    for event in events:
+        story.add(event)
+    return story
 
 
 def undone(run: Run, log: Iterable[Row]) -> tuple[Story, list[Recorded]]:

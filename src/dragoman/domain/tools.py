@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dragoman.domain.identity import Principal
+from dragoman.domain.identity import Principal, Scope
 
 Report = Callable[[str, int | None, int | None], None]
-Rule = Callable[[Mapping[str, Any]], bool | str]
-"""Of a call's arguments: whether a person must agree to it. A text is the scope that this person must have."""
+Rule = Callable[[Mapping[str, Any]], bool | Scope]
+"""Of a call's arguments: whether a person must agree to it. A scope is that which this person must have."""
 ApprovalNeed = Literal["never", "sometimes", "always"]
 
 
@@ -71,7 +71,7 @@ class Tool:
     timeout: float | None = None  # seconds; unset: the server's limit
     concurrency: int | None = None  # calls at once in one process; more wait
     needs_approval: bool | Rule = False
-    approvers: str | None = None  # the scope of those who decide; unset: whoever the run belongs to
+    approvers: Scope | None = None  # the scope of those who decide; unset: whoever the run belongs to
     approval_timeout: float | None = None  # seconds after which an approval expires; unset: the server's
     visible_to: Callable[[Principal], bool] = everybody
 

@@ -21,6 +21,7 @@ class End:
     error: RunError | None = None
     final_output: Any = None
     response_id: str | None = None
+    asked: bool = False  # it has asked for approvals; those that are still pending are withdrawn when it ends
 
 
 @dataclass(frozen=True, slots=True)

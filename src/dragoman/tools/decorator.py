@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints, overloa
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dragoman.domain.errors import Invalid
-from dragoman.domain.identity import Principal
+from dragoman.domain.identity import Principal, Scope
 from dragoman.domain.tools import Rule, Tool, ToolContext, ToolError, everybody
 from dragoman.tools.docstring import Docstring, read_docstring
 from dragoman.tools.schema import LooseSchema, plain_schema, strict_schema
@@ -28,7 +28,7 @@ def tool(
     timeout: float | None = None,
     concurrency: int | None = None,
     needs_approval: bool | Rule = False,
-    approvers: str | None = None,
+    approvers: Scope | None = None,
     approval_timeout: float | None = None,
     visible_to: Callable[[Principal], bool] = everybody,
     strict: bool = True,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dragoman.adapters.memory.approvals import MemoryApprovals
 from dragoman.adapters.memory.audit import MemoryAudit
 from dragoman.adapters.memory.budgets import MemoryAccounts
 from dragoman.adapters.memory.events import MemoryEvents
@@ -24,6 +25,7 @@ class MemoryStore:
         self.runs = MemoryRuns(state)
         self.queue = MemoryQueue(state)
         self.events = MemoryEvents(state)
+        self.approvals = MemoryApprovals(state)
         self.sessions = MemorySessions(state)
         self.provider_conversations = MemoryProviderConversations(state)
         self.usage = MemoryUsage(state)

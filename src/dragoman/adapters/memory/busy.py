@@ -10,7 +10,7 @@ from dragoman.domain.conversations import Branch
 from dragoman.domain.events import Recorded, Row, RunCompleted
 from dragoman.domain.ids import branch_id
 from dragoman.domain.runs import ASKED, Asked, Run, RunStatus, first_position
-from dragoman.domain.story import undone
+from dragoman.domain.story import story_of, undone
 
 
 def disturb(state: State, run: Run, conversation_id: str) -> Run | None:
@@ -33,8 +33,14 @@ def ask(state: State, run: Run, asked: Asked) -> Run:
 
 
 def _end_unplayed(state: State, run: Run) -> Run:
-    """End a run that has not begun or waits for a person. Its message was accepted, so the conversation keeps it."""
+    """End a run that has not begun or waits for a person. Its message was accepted, so the conversation keeps it, and what it
+    has said."""
     log = state.logs[run.id]
+    if run.status is RunStatus.REQUIRES_ACTION:
+        state.chain(
+            run, story_of((entry.event for row in log for entry in row.events()), run.options.handed_back).told()
+        )
+        state.withdraw(run.id)
     position = log[-1].position + 1 if log else first_position(run.attempt)
     completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
     log.extend(encoded([Recorded(position, completed)]))
@@ -68,5 +74,6 @@ def _supersede(state: State, run: Run, by: Run) -> Run:
         ended_at=at,
     )
     state.put(ended)
+    state.withdraw(run.id)
     state.enter_unsaid(run.conversation_id)
     return ended

@@ -35,6 +35,7 @@ class MemoryEvents:
             last = log[-1].position if log else -1
             log.extend(row for row in rows if row.position > last)
             self.state.charge(run, append.events)
+            self.state.note(run, append.events)
             if append.end is not None:
                 self._end(run, append.end)
         return frozenset(lost)
@@ -68,6 +69,10 @@ class MemoryEvents:
                 ended_at=datetime.now(UTC) if end.status.ended else None,
             )
         )
+        if not end.status.ended:
+            self.state.wake(run.id)
+        elif end.asked:
+            self.state.withdraw(run.id)
         self.state.enter_unsaid(run.conversation_id)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dragoman.adapters.memory.state import State, encoded, place
-from dragoman.domain.events import UNFINISHED, resumed, started
+from dragoman.domain.events import UNFINISHED, resumed_behind, started
 from dragoman.domain.runs import Asked, Run, RunStatus, shares
 from dragoman.ports.runs import SILENCE, Claim
 
@@ -77,8 +77,8 @@ def take(state: State, run: Run, claim: Claim) -> Run:
         run = replace(run, base_item=state.enter(run))
     run = replace(run, status=RunStatus.IN_PROGRESS)
     log = state.logs[run.id]
-    finished = (row.position for row in reversed(log) if row.kind not in UNFINISHED)
-    log.extend(encoded([resumed(run, next(finished, -1)) if run.attempt else started(run)]))
+    finished = ((row.position, row.kind) for row in reversed(log) if row.kind not in UNFINISHED)
+    log.extend(encoded([resumed_behind(run, next(finished, None)) if run.attempt else started(run)]))
     state.put(run)
     state.claims[run.id] = claim
     return run

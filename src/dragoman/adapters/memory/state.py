@@ -10,11 +10,12 @@ from decimal import Decimal
 
 import orjson
 
+from dragoman.domain.approvals import Approval, ApprovalStatus
 from dragoman.domain.audit import AuditEntry
 from dragoman.domain.budgets import Account, Balance
 from dragoman.domain.conversations import START, Branch, Conversation, findable
 from dragoman.domain.errors import Invalid, NotFound
-from dragoman.domain.events import Recorded, Row, pack, unpack
+from dragoman.domain.events import ApprovalDecided, ApprovalRequested, Recorded, Row, pack, unpack
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import Item, NewItem
@@ -87,6 +88,8 @@ class State:
         default_factory=set
     )  # runs that ended while they waited, whose messages are still to enter
     logs: dict[str, list[StoredRow]] = field(default_factory=dict)
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    unlogged: set[str] = field(default_factory=set)  # decided ones that their runs do not know of yet
     keys: dict[tuple[str, str, str, str], BoundKey] = field(default_factory=dict)  # by tenant, owner, route, key
     elsewhere: dict[str, tuple[str, str]] = field(
         default_factory=dict
@@ -174,6 +177,9 @@ class State:
             self.unsaid.discard(run_id)
         for key in [key for key, bound in self.keys.items() if bound.run_id in run_ids]:
             del self.keys[key]
+        for id in [id for id, approval in self.approvals.items() if approval.run_id in run_ids]:
+            del self.approvals[id]
+            self.unlogged.discard(id)
 
     def forget(self, conversation: Conversation) -> list[str]:
         """Remove a conversation with everything in it. Returns the ids of the runs that were unfinished."""
@@ -190,6 +196,45 @@ class State:
             if charge.conversation_id == conversation.id:
                 self.ledger[charged] = replace(charge, conversation_id=None)
         return unfinished
+
+    def note(self, run: Run, recorded: Sequence[Recorded]) -> None:
+        """Keep what these events of a run tell of approvals: that they are asked for, and that it knows of them."""
+        for entry in recorded:
+            match entry.event:
+                case ApprovalRequested() as asked if asked.approval_id not in self.approvals:
+                    self.approvals[asked.approval_id] = Approval(
+                        id=asked.approval_id,
+                        run_id=run.id,
+                        tenant=run.tenant,
+                        owner=run.owner,
+                        agent=asked.agent,
+                        tool=asked.tool,
+                        call_id=asked.call_id,
+                        arguments=asked.arguments,
+                        requested_at=datetime.fromisoformat(asked.at),
+                        expires_at=datetime.fromisoformat(asked.expires_at) if asked.expires_at else None,
+                        scope=asked.scope,
+                        path=asked.path,
+                        conversation_id=run.conversation_id,
+                    )
+                case ApprovalDecided(approval_id=id):
+                    self.unlogged.discard(id)
+
+    def wake(self, run_id: str) -> None:
+        """Queue a run that waits for a person, if there is something that it does not know of."""
+        run = self.runs[run_id]
+        unlogged = any(self.approvals[id].run_id == run_id for id in self.unlogged)
+        if run.status is RunStatus.REQUIRES_ACTION and (unlogged or run_id in self.marks):
+            self.put(replace(run, status=RunStatus.QUEUED, attempt=run.attempt + 1))
+
+    def withdraw(self, run_id: str) -> None:
+        """What an ended run still asked for, nobody needs to decide."""
+        for approval in [a for a in self.approvals.values() if a.run_id == run_id]:
+            self.unlogged.discard(approval.id)
+            if approval.status is ApprovalStatus.PENDING:
+                self.approvals[approval.id] = replace(
+                    approval, status=ApprovalStatus.WITHDRAWN, decided_at=datetime.now(UTC)
+                )
 
     def charge(self, run: Run, recorded: Sequence[Recorded]) -> None:
         """Enter the model calls that these events of a run tell of, unless they are there."""

@@ -1,10 +1,12 @@
 """What a message does to a conversation that is busy, in the transaction that accepts it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
 
+from dragoman.adapters.sql.approvals import withdraw
 from dragoman.adapters.sql.branches import begin_branch
 from dragoman.adapters.sql.engine import Script
 from dragoman.adapters.sql.entering import enter_unsaid
@@ -12,10 +14,10 @@ from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import GROW, LOCK, Addition, chain
 from dragoman.adapters.sql.rows import RUN, dumps, micros, run_from
 from dragoman.domain.errors import ConversationBusy
-from dragoman.domain.events import Recorded, Row, RunCompleted
+from dragoman.domain.events import Recorded, Row, RunCompleted, unpack
 from dragoman.domain.ids import branch_id
 from dragoman.domain.runs import ASKED, Asked, Run, RunStatus, first_position
-from dragoman.domain.story import undone
+from dragoman.domain.story import story_of, undone
 
 # Runs before their conversation and in this order, as everywhere, so that nobody waits in a circle. The oldest run comes
 # first: it lets in one at a time, who then sees what the one before has left.
@@ -89,8 +91,12 @@ def ask(run: Run, asked: Asked) -> Script[Run]:
 
 
 def _end_unplayed(run: Run) -> Script[Run]:
-    """End a run that has not begun or waits for a person. Its message was accepted, so the conversation keeps it."""
+    """End a run that has not begun or waits for a person. Its message was accepted, so the conversation keeps it, and what it
+    has said."""
     at = datetime.now(UTC)
+    log: Sequence[Row] = ()
+    if run.status is RunStatus.REQUIRES_ACTION:
+        log = yield from _log(run)
     rows = yield LAST, {"id": run.id}
     position = first_position(run.attempt) if rows[0][0] is None else rows[0][0] + 1
     completed = RunCompleted(RunStatus.CANCELLED, None, run.usage, session_id=run.session_id)
@@ -98,11 +104,28 @@ def _end_unplayed(run: Run) -> Script[Run]:
     unsaid = not run.begun and run.conversation_id is not None
     yield CANCEL, {"id": run.id, "unsaid": 1 if unsaid else None, "ended_at": micros(at)}
     ended = replace(run, status=RunStatus.CANCELLED, ended_at=at)
+    if run.status is RunStatus.REQUIRES_ACTION:
+        yield from withdraw([run.id])
     if run.conversation_id is None:
         return ended
     yield LOCK, {"conversation_id": run.conversation_id}
+    if run.status is RunStatus.REQUIRES_ACTION:
+        yield from _tell(run, log, at)
     before = yield from enter_unsaid([run.conversation_id], micros(at))
     return replace(ended, base_item=before.get(run.id, run.base_item))
+
+
+def _log(run: Run) -> Script[list[Row]]:
+    rows = yield LOG, {"id": run.id}
+    return [Row(position, kind, orjson.loads(content)) for position, kind, content in rows]
+
+
+def _tell(run: Run, log: Sequence[Row], at: datetime) -> Script[None]:
+    """What a run has done so far goes into the history."""
+    assert run.conversation_id is not None
+    assert run.branch is not None
+    story = story_of((entry.event for row in log for entry in unpack(row)), run.options.handed_back)
+    yield from chain([Addition(run.conversation_id, run.branch, run.id, story.told())], micros(at))
 
 
 def _supersede(run: Run, by: Run) -> Script[Run]:
@@ -110,8 +133,7 @@ def _supersede(run: Run, by: Run) -> Script[Run]:
     assert run.conversation_id is not None
     assert run.branch is not None
     at = datetime.now(UTC)
-    rows = yield LOG, {"id": run.id}
-    log = [Row(position, kind, orjson.loads(content)) for position, kind, content in rows]
+    log = yield from _log(run)
     story, end = undone(replace(run, attempt=run.attempt + 1), log)
     ((written,),) = yield WRITTEN, {"conversation_id": run.conversation_id, "id": run.id}
     more = story.told()[written - len(run.input) :]
@@ -141,5 +163,6 @@ def _supersede(run: Run, by: Run) -> Script[Run]:
             "ended_at": micros(at),
         },
     )
+    yield from withdraw([run.id])
     yield from enter_unsaid([run.conversation_id], micros(at))
     return ended

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from dragoman.adapters.sql.approvals import note, wake_again, withdraw
 from dragoman.adapters.sql.budgets import settle
 from dragoman.adapters.sql.engine import Engine, Params, Script
 from dragoman.adapters.sql.entering import enter_unsaid
@@ -75,7 +76,9 @@ def _append(batch: Sequence[Append]) -> Script[frozenset[str]]:
     if kept:
         yield from record({append.run_id: append.events for append in kept})
         yield from settle([append.events for append in kept])
-        yield from charge([(append.run_id, held[append.run_id, append.attempt], append.events) for append in kept])
+        told = [(append.run_id, held[append.run_id, append.attempt], append.events) for append in kept]
+        yield from charge(told)
+        yield from note(told)
     ends = {append.run_id: append.end for append in kept if append.end}
     if ends:
         yield from _end(
@@ -88,6 +91,10 @@ def _end(ends: Mapping[str, End], places: Mapping[str, tuple[str, str]]) -> Scri
     """Set the status of runs and chain what they add to their branches; ``places`` has conversation and branch of each."""
     at = now()
     yield END, [_ended(run_id, end, at) for run_id, end in ends.items()]
+    if waiting := [run_id for run_id, end in ends.items() if not end.status.ended]:
+        yield from wake_again(waiting)
+    if asked := [run_id for run_id, end in ends.items() if end.status.ended and end.asked]:
+        yield from withdraw(asked)
     additions = [Addition(*places[run_id], run_id, end.items) for run_id, end in ends.items() if run_id in places]
     yield from chain(additions, at)
     yield from enter_unsaid([addition.conversation_id for addition in additions], at)

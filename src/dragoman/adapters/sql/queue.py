@@ -10,7 +10,7 @@ from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import chain
 from dragoman.adapters.sql.presence import SHOWN
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
-from dragoman.domain.events import UNFINISHED, Recorded, resumed, started
+from dragoman.domain.events import UNFINISHED, Recorded, resumed_behind, started
 from dragoman.domain.runs import Asked, Run, RunStatus, shares
 from dragoman.ports.runs import SILENCE, Claim
 
@@ -72,7 +72,7 @@ WHERE id = :id AND attempt = :attempt AND status = 'in_progress' AND (player = :
 }
 
 FINISHED = f"""
-SELECT max(position) FROM events WHERE run_id = :id AND kind NOT IN {UNFINISHED}
+SELECT position, kind FROM events WHERE run_id = :id AND kind NOT IN {UNFINISHED} ORDER BY position DESC LIMIT 1
 """  # noqa: S608 - constants
 
 WAITING = "SELECT count(*) FROM runs WHERE status = 'queued'"
@@ -127,7 +127,7 @@ def take(runs: Sequence[Run], claim: Claim) -> Script[list[Run]]:
 
 def _resumed(run: Run) -> Script[Recorded]:
     rows = yield FINISHED, {"id": run.id}
-    return resumed(run, -1 if rows[0][0] is None else rows[0][0])
+    return resumed_behind(run, (rows[0][0], rows[0][1]) if rows else None)
 
 
 def _claim(claim: Claim, limit: int) -> Script[Sequence[Run]]:

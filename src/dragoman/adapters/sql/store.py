@@ -1,5 +1,6 @@
 """All stores on one engine."""
 
+from dragoman.adapters.sql.approvals import SqlApprovals
 from dragoman.adapters.sql.audit import SqlAudit
 from dragoman.adapters.sql.budgets import SqlAccounts
 from dragoman.adapters.sql.engine import Engine
@@ -21,6 +22,7 @@ class SqlStore:
         self.runs = SqlRuns(engine)
         self.queue = SqlQueue(engine)
         self.events = SqlEvents(engine)
+        self.approvals = SqlApprovals(engine)
         self.sessions = SqlSessions(engine)
         self.provider_conversations = SqlProviderConversations(engine)
         self.usage = SqlUsage(engine)

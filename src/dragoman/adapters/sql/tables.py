@@ -35,6 +35,7 @@ Json = Text
 QUEUED = text("status = 'queued'")
 RUNNING = text("status IN ('in_progress', 'requires_action')")
 UNSAID = text("unsaid = 1")
+PENDING = text("status = 'pending'")
 UNFINISHED = text("status IN ('queued', 'in_progress', 'requires_action')")
 STATELESS = text("conversation_id IS NULL")
 
@@ -320,4 +321,31 @@ reservations = Table(
     Index("ix_reservations_account", "account"),
     Index("ix_reservations_run", "run_id"),
     sqlite_with_rowid=False,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", Id, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("arguments", Json, nullable=False),
+    Column("requested_at", Time, nullable=False),
+    Column("expires_at", Time),
+    Column("scope", Text),  # of those who decide; null: whoever the run belongs to
+    Column("path", Text, nullable=False),
+    Column("conversation_id", Id),
+    Column("status", Text, nullable=False),  # pending | approved | rejected | expired | withdrawn
+    Column("changed_arguments", Json),
+    Column("message", Text),
+    Column("decided_by", Text),
+    Column("decided_at", Time),
+    Column("logged", Integer, nullable=False),  # 0 | 1: whether its run knows how it was decided
+    Index("ix_approvals_run_id", "run_id"),
+    Index("ix_approvals_tenant", "tenant", "id"),
+    Index("ix_approvals_pending", "expires_at", sqlite_where=PENDING, postgresql_where=PENDING),
 )

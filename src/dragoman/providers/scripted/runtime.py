@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dragoman.application.tools import Asking, Result, Workbench, refusal
 from dragoman.application.tools import Call as ToolCall
-from dragoman.application.tools import Result, Workbench
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.errors import MaxTurnsExceeded, NotFound, ReplayDiverged
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
@@ -40,6 +40,8 @@ class ScriptedRuntime:
         performance = _Performance(self, turn, recorder)
         for step in self._steps(turn):
             await performance.step(step)
+            if performance.waits:
+                return Outcome(status=RunStatus.REQUIRES_ACTION, turns=performance.turns)
             if performance.handed_back:
                 break
             if turn.stop.requested:
@@ -61,6 +63,7 @@ class _Performance:
     def __init__(self, runtime: ScriptedRuntime, turn: Turn, recorder: Recorder) -> None:
         self.turns = 0
         self.handed_back = False  # a call waits for the caller
+        self.waits = False  # a call waits for a person
         self.last_said: str | None = None
         self._runtime = runtime
         self._turn = turn
@@ -113,7 +116,11 @@ class _Performance:
                 self._recorder.show(Delta("arguments", arguments, output=output, call_id=call_id, tool=one.tool))
             items.append(("tool_called", tool_call(call_id, one.tool, arguments)))
         await self._answer(items)
-        ours = [pair for pair in calls if pair[1].tool not in self._turn.run.options.handed_back]
+        ours = [
+            (call_id, self._as_decided(call_id, one))
+            for call_id, one in calls
+            if one.tool not in self._turn.run.options.handed_back
+        ]
         self.handed_back = len(ours) < len(calls)
         async with asyncio.TaskGroup() as group:
             for call_id, one in ours:
@@ -122,10 +129,35 @@ class _Performance:
     async def _run_tool(self, call_id: str, one: Call) -> None:
         if self._turn.journal.output(call_id):
             return
-        self._recorder.show(Progress(one.tool, "started"))
-        result = await self._result(call_id, one)
+        if await self._runtime.bench.must_wait(self._asking(call_id, one)):
+            self.waits = True
+            return
+        decided = self._turn.journal.decisions.get(call_id)
+        result = refusal(decided) if decided else None
+        if result is None:
+            self._recorder.show(Progress(one.tool, "started"))
+            result = await self._result(call_id, one)
         done = ItemDone("tool_output", tool_output(call_id, result.output), self._agent, failed=result.failed)
         await self._recorder.record(done)
+
+    def _as_decided(self, call_id: str, one: Call) -> Call:
+        """The call with the arguments that a person has put in the place of the script's, if one has."""
+        decided = self._turn.journal.decisions.get(call_id)
+        if decided is None or decided.arguments is None:
+            return one
+        return replace(one, arguments=decided.arguments)
+
+    def _asking(self, call_id: str, one: Call) -> Asking:
+        return Asking(
+            call_id,
+            one.tool,
+            one.arguments,
+            self._agent,
+            self._turn,
+            self._recorder,
+            tool=self._tool(one.tool),
+            wanted=one.needs_approval,
+        )
 
     async def _result(self, call_id: str, one: Call) -> Result:
         if one.raises is not None:

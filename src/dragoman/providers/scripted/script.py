@@ -34,6 +34,7 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
     returns: Any = None
     raises: str | None = None
+    needs_approval: bool = False  # whatever the tool says
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,14 @@ def say(text: str, *pieces: str, reasoning: str = "") -> Say:
 
 
 def call(
-    tool: str, arguments: dict[str, Any] | None = None, *, returns: Any = None, raises: str | None = None
+    tool: str,
+    arguments: dict[str, Any] | None = None,
+    *,
+    returns: Any = None,
+    raises: str | None = None,
+    needs_approval: bool = False,
 ) -> Calls:
-    return Calls((Call(tool, arguments or {}, returns, raises),))
+    return Calls((Call(tool, arguments or {}, returns, raises, needs_approval),))
 
 
 def together(*calls: Calls) -> Calls:

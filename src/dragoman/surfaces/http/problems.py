@@ -46,6 +46,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.RunEnded: Row(409, "Run ended"),
     errors.RunCancelled: Row(409, "Run cancelled"),
     errors.ApprovalRequired: Row(409, "Approval required"),
+    errors.AlreadyDecided: Row(409, "Already decided"),
     errors.NameTaken: Row(409, "Name taken"),
     errors.SessionsDisabled: Row(409, "Sessions disabled"),
     errors.Unavailable: Row(503, "Unavailable", retry_after=2),

@@ -7,6 +7,7 @@ from dragoman.surfaces.http.deps import Given
 from dragoman.surfaces.http.stream import SILENCE
 from dragoman.surfaces.rest.admin import admin_router
 from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue_router, root_router
+from dragoman.surfaces.rest.approvals import approvals_router
 from dragoman.surfaces.rest.conversations import conversations_router
 from dragoman.surfaces.rest.runs import runs_router
 from dragoman.surfaces.rest.threads import threads_router
@@ -24,6 +25,7 @@ def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
         conversations_router(given),
         runs_router(given),
         tools_router(given),
+        approvals_router(given),
         usage_router(given),
         admin_router(given),
         root_router(given),

@@ -19,6 +19,7 @@ from dragoman.surfaces.http.openapi import Responses, event_stream, example, fai
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.http.stream import EventStream, unless_gone
 from dragoman.surfaces.rest import examples
+from dragoman.surfaces.rest.approvals import pending
 from dragoman.surfaces.rest.bodies import START_EXAMPLES, StartBody
 from dragoman.surfaces.rest.wire import WireEvent, frames, run_response, session_message
 
@@ -91,7 +92,8 @@ async def run(request: Request, verbs: Verbs, caller: Caller, run: Started) -> R
         return problems.of_run(request.scope, ended)
     if not ended.status.ended and ended.status is not RunStatus.REQUIRES_ACTION:  # the server is going away
         return accepted(request, verbs, ended)
-    return JSONResponse(run_response(ended, sessions_enabled=verbs.runs.sessions_enabled))
+    response = run_response(ended, sessions_enabled=verbs.runs.sessions_enabled)
+    return JSONResponse({**response, **await pending(verbs, caller, ended)})
 
 
 async def stream(caller: Caller, run: Started, setting: Setting) -> Response:

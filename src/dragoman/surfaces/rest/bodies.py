@@ -1,7 +1,7 @@
 """What requests may say. Unknown fields are refused; limits stand here, at the edge."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval, Len, MaxLen
 from pydantic import ConfigDict
@@ -151,6 +151,17 @@ class KeyBody:
     expires: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionBody:
+    """`arguments` take the place of those that the model gave. `message` is for the model when the call is rejected."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    decision: Literal["approve", "reject"]
+    arguments: dict[str, Any] | None = None
+    message: Annotated[str | None, MaxLen(4000)] = None
+
+
 START_EXAMPLES = {
     "message": {"summary": "A message", "value": {"input": "Hello"}},
     "conversation": {
@@ -207,6 +218,11 @@ KEY_EXAMPLES = {
         "summary": "A key that starts runs, for ninety days",
         "value": {"user": "alice", "scopes": ["runs:write"], "name": "nightly job", "expires": "90d"},
     },
+}
+DECISION_EXAMPLES = {
+    "approve": {"summary": "Yes", "value": {"decision": "approve"}},
+    "change": {"summary": "Yes, but so", "value": {"decision": "approve", "arguments": {"amount": 20}}},
+    "reject": {"summary": "No", "value": {"decision": "reject", "message": "Offer a voucher instead."}},
 }
 CANCEL_EXAMPLES = {
     "after_turn": {"summary": "When its turn is over", "value": {"mode": "after_turn"}},

@@ -66,6 +66,24 @@ INFO = {
     },
 }
 AGENTS = {"agents": [INFO]}
+APPROVAL = {
+    "approval_id": "appr_01jd4w4fcs7kse2mzz7hn3g8p5",
+    "run_id": _RUN_ID,
+    "conversation_id": _CONVERSATION_ID,
+    "agent": "support",
+    "tool": "refund",
+    "call_id": "call_1",
+    "arguments": {"amount": 200},
+    "status": "approved",
+    "scope": None,
+    "requested_at": "2026-11-20T09:30:00+00:00",
+    "expires_at": "2026-11-27T09:30:00+00:00",
+    "changed_arguments": {"amount": 20},
+    "message": None,
+    "decided_by": "sarah",
+    "decided_at": "2026-11-20T09:31:00+00:00",
+}
+APPROVALS = {"approvals": [APPROVAL], "next": None}
 TOOLS = {
     "tools": [
         {

@@ -17,6 +17,7 @@ from dragoman.surfaces.http.openapi import Responses, event_stream, example, fai
 from dragoman.surfaces.http.responses import JSONResponse
 from dragoman.surfaces.http.stream import EventStream
 from dragoman.surfaces.rest import examples
+from dragoman.surfaces.rest.approvals import pending
 from dragoman.surfaces.rest.bodies import CANCEL_EXAMPLES, CancelBody
 from dragoman.surfaces.rest.wire import WireEvent, frames, run_record, wire_events
 
@@ -34,11 +35,13 @@ async def get_run(
         float, Query(ge=0, le=300, description="Wait up to so many seconds for its end.", examples=[30])
     ] = 0,
 ) -> JSONResponse:
-    """How a run stands, or how it ended. A run that failed answers 200 here, with its `error`."""
+    """How a run stands, or how it ended. A run that failed answers 200 here, with its `error`, one that waits for a person
+    with its `approvals`."""
     run = await verbs.runs.get(caller, run_id)
     if wait:
         run = await verbs.runs.wait(caller, run, wait)
-    return JSONResponse(run_record(run, sessions_enabled=verbs.runs.sessions_enabled))
+    record = run_record(run, sessions_enabled=verbs.runs.sessions_enabled)
+    return JSONResponse({**record, **await pending(verbs, caller, run)})
 
 
 async def events(

@@ -5,9 +5,12 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from dragoman.domain.approvals import Approval, ApprovalStatus
 from dragoman.domain.conversations import Branch, Conversation
 from dragoman.domain.events import (
     AgentUpdated,
+    ApprovalDecided,
+    ApprovalRequested,
     Delta,
     DeltaKind,
     Event,
@@ -96,6 +99,32 @@ class ProgressEvent(_Progress, total=False):
     path: str
 
 
+class _ApprovalRequired(TypedDict):
+    type: Literal["approval_required"]
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    expires_at: str | None
+
+
+class ApprovalRequiredEvent(_ApprovalRequired, total=False):
+    """A call waits for a person. ``path`` when an agent inside a tool has made it."""
+
+    path: str
+
+
+class ApprovalDecidedEvent(TypedDict):
+    """What the person said. ``arguments``, unless null, have taken the place of those that the model gave."""
+
+    type: Literal["approval_decided"]
+    approval_id: str
+    call_id: str
+    decision: ApprovalStatus
+    arguments: dict[str, Any] | None
+    message: str | None
+
+
 class RunResumedEvent(TypedDict):
     """A new attempt took over: drop partial content of unfinished steps above ``discard_after``."""
 
@@ -135,6 +164,8 @@ WireEvent = (
     | RunItemEvent
     | AgentUpdatedEvent
     | ProgressEvent
+    | ApprovalRequiredEvent
+    | ApprovalDecidedEvent
     | RunResumedEvent
     | StreamCompleteEvent
     | ErrorEvent
@@ -173,6 +204,17 @@ def wire_event(event: Event) -> WireEvent | None:
             }
         case RunStarted():
             return _started(event)
+        case ApprovalRequested():
+            return _approval(event)
+        case ApprovalDecided():
+            return {
+                "type": "approval_decided",
+                "approval_id": event.approval_id,
+                "call_id": event.call_id,
+                "decision": event.decision,
+                "arguments": event.arguments,
+                "message": event.message,
+            }
         case RunResumed():
             return {
                 "type": "run_resumed",
@@ -249,6 +291,20 @@ def _progress(event: Progress) -> ProgressEvent:
     return wire
 
 
+def _approval(event: ApprovalRequested) -> ApprovalRequiredEvent:
+    wire: ApprovalRequiredEvent = {
+        "type": "approval_required",
+        "approval_id": event.approval_id,
+        "call_id": event.call_id,
+        "tool": event.tool,
+        "arguments": event.arguments,
+        "expires_at": event.expires_at,
+    }
+    if event.path:
+        wire["path"] = event.path
+    return wire
+
+
 def wire_events(batch: Sequence[Recorded]) -> Iterator[tuple[int, WireEvent]]:
     for entry in batch:
         if (wire := wire_event(entry.event)) is not None:
@@ -305,6 +361,26 @@ def run_record(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
         "created_at": run.created_at,
         "ended_at": run.ended_at,
         "superseded_by": run.superseded_by,
+    }
+
+
+def approval_record(approval: Approval) -> dict[str, Any]:
+    return {
+        "approval_id": approval.id,
+        "run_id": approval.run_id,
+        "conversation_id": approval.conversation_id,
+        "agent": approval.agent,
+        "tool": approval.tool,
+        "call_id": approval.call_id,
+        "arguments": approval.arguments,
+        "status": approval.status,
+        "scope": approval.scope,
+        "requested_at": approval.requested_at,
+        "expires_at": approval.expires_at,
+        "changed_arguments": approval.changed_arguments,
+        "message": approval.message,
+        "decided_by": approval.decided_by,
+        "decided_at": approval.decided_at,
     }
 
 

@@ -48,6 +48,8 @@ class Play:
     speaking: str  # the agent whose turn it is
     call_ids: set[str]  # every one of the conversation so far
     output_limit: int  # characters of a tool's result that are kept
+    waiting: set[str] = field(default_factory=set)  # ids of calls that wait for a person
+    unreadable: set[str] = field(default_factory=set)  # ids of calls whose arguments are no JSON object
     calls: dict[str, Call] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)  # ids of calls whose output reports a failure
     working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight

@@ -163,7 +163,7 @@ class Graph:
     def _tool(self, tool: Tool | OurTool) -> Tool:
         if isinstance(tool, OurTool):
             return prepared_of(tool, self.bench)
-        return prepared(tool) if isinstance(tool, FunctionTool) else tool
+        return prepared(tool, self.bench) if isinstance(tool, FunctionTool) else tool
 
     def _mcp_tools(self, get: GetTools) -> GetTools:
         """Tools of MCP servers are made anew for every turn, and prepared then."""

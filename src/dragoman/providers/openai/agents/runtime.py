@@ -114,7 +114,7 @@ class OpenAIRuntime:
             await _settle({running, *play.working})
         if play.diverged or play.journalled(""):  # swallowed by a tool, or it ended before its log does
             raise ReplayDiverged
-        return _outcome(turn, result)
+        return _outcome(play, result)
 
     def _begin(self, turn: Turn, recorder: Recorder) -> Play:
         model = turn.run.options.model
@@ -140,13 +140,18 @@ async def _record_rest(items: Iterable[RunItem], play: Play) -> None:
                 await play.record_output(item.raw_item)
 
 
-def _outcome(turn: Turn, result: RunResult) -> Outcome:
+def _outcome(play: Play, result: RunResult) -> Outcome:
+    turn = play.turn
     response_id = translate.response_id(result.last_response_id)
     final_output = translate.final_output(result.final_output)
     if turn.stop.requested:
         return Outcome(final_output, RunStatus.CANCELLED, response_id)
     if result.interruptions:
-        raise ToolFailed("A tool asks for a person's approval, and this server cannot collect one yet.")
+        if not all(asked.call_id in play.waiting for asked in result.interruptions):
+            raise ToolFailed(
+                "A tool that is not a function asks for a person's approval, and nobody can be asked for it here."
+            )
+        return Outcome(None, RunStatus.REQUIRES_ACTION, response_id)
     return Outcome(final_output, RunStatus.COMPLETED, response_id)
 
 

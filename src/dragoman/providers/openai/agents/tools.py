@@ -18,14 +18,15 @@ from agents import (
 from agents.tool import resolve_function_tool_failure_error_function, set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
-from dragoman.application.tools import Call, Workbench
+from dragoman.application.tools import Asking, Call, Workbench, refusal
 from dragoman.domain.tools import Tool, ToolError, cut, everybody
 from dragoman.providers.openai.agents import translate
-from dragoman.providers.openai.agents.current import current_path, current_play, inside_call
+from dragoman.providers.openai.agents.current import Play, current_path, current_play, inside_call
 
 logger = logging.getLogger(__name__)
 
 Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
+NeedsApproval = Callable[[RunContextWrapper[Any], dict[str, Any], str], Awaitable[bool]]
 Explain = Callable[[RunContextWrapper[Any], Exception], Any]
 
 WRONG_ARGUMENTS = "The arguments do not fit the tool's schema. Correct them and call it again."
@@ -59,12 +60,14 @@ def function_tool_of(tool: Tool, bench: Workbench) -> FunctionTool:
     )
 
 
-def prepared(tool: FunctionTool) -> FunctionTool:
+def prepared(tool: FunctionTool, bench: Workbench) -> FunctionTool:
     """A copy of a tool that knows its path, keeps its answer within bounds, and says when it is a failure."""
     twin = copy.copy(tool)
     if twin.output_json_schema is None:  # those with one ask the formatter of the run
         set_function_tool_failure_error_function(twin, explained(resolve_function_tool_failure_error_function(twin)))
     twin.on_invoke_tool = _inside_its_path(twin.on_invoke_tool)
+    if tool.needs_approval is not False or bench.guards(tool.name):
+        twin.needs_approval = _waits(tool.name, bench, wanted=tool.needs_approval)
     return twin
 
 
@@ -72,7 +75,34 @@ def prepared_of(tool: Tool, bench: Workbench) -> FunctionTool:
     """The same of one of our tools, which the workbench keeps within bounds."""
     made = function_tool_of(tool, bench)
     made.on_invoke_tool = _inside_its_path(made.on_invoke_tool, bounded=True)
+    if tool.needs_approval is not False or bench.guards(tool.name):
+        made.needs_approval = _waits(tool.name, bench, tool=tool)
     return made
+
+
+def _waits(
+    name: str, bench: Workbench, *, wanted: bool | NeedsApproval = False, tool: Tool | None = None
+) -> NeedsApproval:
+    """Whether a call waits for a person, as the SDK asks; more than once of the same call. ``wanted`` is what a tool of its
+    own kind says."""
+
+    async def waits(context: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
+        play = current_play()
+        call = play.calls.get(call_id) if play else None
+        if play is None or call is None or call_id in play.unreadable:
+            return False
+        if call_id in play.waiting:
+            return True
+        needed = await wanted(context, arguments, call_id) if callable(wanted) else wanted
+        asking = Asking(
+            call_id, name, arguments, call.agent, play.turn, play.recorder, call.path, tool=tool, wanted=needed
+        )
+        if await bench.must_wait(asking):
+            play.waiting.add(call_id)
+            return True
+        return False
+
+    return waits
 
 
 def explained(explain_failure: Explain | None) -> Explain | None:
@@ -122,6 +152,15 @@ def _noted(explain_failure: Explain) -> Explain:
     return explain_and_note
 
 
+def _not_made(play: Play, call_id: str) -> str | None:
+    """Why a call is not made, as the model is told."""
+    if call_id in play.unreadable:
+        return WRONG_ARGUMENTS
+    decided = play.turn.journal.decisions.get(call_id)
+    refused = refusal(decided) if decided else None
+    return refused.output if refused else None
+
+
 def _inside_its_path(invoke: Invoke, *, bounded: bool = False) -> Invoke:
     async def invoke_inside(context: ToolContext[Any], arguments: str) -> Any:
         play = current_play()
@@ -129,6 +168,9 @@ def _inside_its_path(invoke: Invoke, *, bounded: bool = False) -> Invoke:
             return await invoke(context, arguments)
         if earlier := play.turn.journal.output(context.tool_call_id):
             return translate.returned(earlier.item["output"])
+        if not_made := _not_made(play, context.tool_call_id):
+            note_failure(context.tool_call_id)
+            return not_made
         with inside_call(play, context.tool_call_id):
             try:
                 await play.turn.held()

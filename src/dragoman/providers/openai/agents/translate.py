@@ -111,14 +111,15 @@ def _input_item(content: Content) -> TResponseInputItem | None:
         text = text_of(content)
         return {"role": "assistant", "content": text} if text else None
     kept = {name: value for name, value in content.items() if name not in ("id", "provider_data", "status")}
-    if "arguments" in kept and not _is_json_object(kept["arguments"]):
+    if "arguments" in kept and not is_object(kept["arguments"]):
         kept["arguments"] = "{}"  # what a model once scribbled must not make every later call fail
     if kind_of(content) == "message" and isinstance(content["content"], str):
         kept = {"role": content["role"], "content": content["content"]}
     return cast(TResponseInputItem, kept)
 
 
-def _is_json_object(text: Any) -> bool:
+def is_object(text: Any) -> bool:
+    """Whether a text is a JSON object."""
     try:
         return isinstance(json.loads(text), dict)
     except (TypeError, ValueError):

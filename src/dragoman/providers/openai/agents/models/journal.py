@@ -5,12 +5,13 @@ terminal one: that is all it needs. An answer that calls tools is durable before
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from agents import Model, ModelResponse
+from agents import FunctionTool, Model, ModelResponse
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.models.fake_id import FAKE_RESPONSES_ID
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
@@ -92,7 +93,7 @@ class JournalModel(Model):
             return replayed(play, earlier, agent, request)
         if play.turn.stop.requested and not path:
             raise Stopped
-        answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs))
+        answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs), guarded(request))
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
         witness = Witness(play.turn.principal.tenant, frozenset(play.spoken), pay=answer.pay())
@@ -119,7 +120,8 @@ def replayed(play: Play, earlier: JournalledAnswer, agent: str, request: Request
             play.call_ids.add(call_id)
             if play.turn.journal.output(call_id) is None:
                 play.expect_output(done)
-    said = [output.item({"id": FAKE_RESPONSES_ID, **done.item}) for done in earlier.items]
+    decided = [_as_decided(done.item, play) for done in earlier.items]
+    said = readable(play, [output.item({"id": FAKE_RESPONSES_ID, **item}) for item in decided], guarded(request))
     said = ours(play, said, closed.path, "".join(text_of(done.item) for done in earlier.items), closed.response_id)
     return output.response(said, output.usage(0, 0), id=closed.response_id)
 
@@ -135,6 +137,33 @@ def ours(
     if all(item.type in _THINKS_OR_SPEAKS for item in left):
         raise HandedBack(text, response_id)
     return left
+
+
+def _as_decided(item: Content, play: Play) -> Content:
+    """A call with the arguments that a person has put in the place of the model's, if one has."""
+    decided = play.turn.journal.decisions.get(item.get("call_id", ""))
+    if decided is None or decided.arguments is None:
+        return item
+    return {**item, "arguments": json.dumps(decided.arguments, ensure_ascii=False)}
+
+
+def guarded(request: Request) -> frozenset[str]:
+    """The tools of a request whose calls may have to wait for a person."""
+    tools = (tool for tool in request.tools if isinstance(tool, FunctionTool))
+    return frozenset(tool.name for tool in tools if tool.needs_approval is not False)
+
+
+def readable(play: Play, said: list[TResponseOutputItem], guarded: frozenset[str]) -> list[TResponseOutputItem]:
+    """The same, but without arguments that are no JSON object where a person would have to read them: such a call fails."""
+    for place, item in enumerate(said):
+        if (
+            isinstance(item, ResponseFunctionToolCall)
+            and item.name in guarded
+            and not translate.is_object(item.arguments)
+        ):
+            play.unreadable.add(item.call_id)
+            said[place] = item.model_copy(update={"arguments": "{}"})
+    return said
 
 
 def _still_fits(done: ItemDone, play: Play, request: Request) -> bool:
@@ -153,6 +182,7 @@ class Answer:
     play: Play
     agent: str
     handoffs: frozenset[str]
+    guarded: frozenset[str]
     path: str = field(default_factory=current_path)
     _reservation: str = ""
     _calls: dict[int, tuple[str, str]] = field(default_factory=dict)  # by output index: call id and tool
@@ -198,6 +228,7 @@ class Answer:
             raise AnswerTruncated("".join(map(text_of, contents)), translate.response_id(response.id))
         if any(item.type not in _THINKS_OR_SPEAKS for item in said):
             await durable
+        said = readable(self.play, said, self.guarded)
         said = ours(self.play, said, self.path, "".join(map(text_of, contents)), translate.response_id(response.id))
         return response.model_copy(update={"output": said})
 
