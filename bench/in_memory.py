@@ -5,13 +5,12 @@
 
 import sys
 
-import uvicorn
-
 from bench.agent import agent
 from dragoman import create_app
 from dragoman.adapters.memory import MemoryStore
+from dragoman.cli.serve import run, server_options
+from dragoman.settings import Settings
 
 if __name__ == "__main__":
-    app = create_app([agent], store=MemoryStore())
-    port = int(sys.argv[1])
-    uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_config=None)
+    settings = Settings.load(port=int(sys.argv[1]))
+    run(create_app([agent], settings=settings, store=MemoryStore()), server_options(settings))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from dragoman.asgi import Dragoman
     from dragoman.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -36,13 +37,29 @@ def serve(
     import uvicorn
 
     from dragoman.adapters.telemetry import logs
-    from dragoman.cli.protocol import LimitedHead
 
     logs.configure(settings.log_level, settings.log_format)
-    options = {
+    options = {**server_options(settings), "timeout_keep_alive": timeout_keep_alive}
+    # A new process reads the environment again, after every change or as one of several.
+    os.environ.update(
+        {"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host, "DRAGOMAN_ROLE": settings.role}
+    )
+    if reload:
+        uvicorn.run("dragoman.asgi:app", reload=True, reload_dirs=[os.getcwd()], **options)  # noqa: PTH109
+    elif settings.workers > 1:
+        asyncio.run(_refuse_early(settings))
+        uvicorn.run("dragoman.asgi:app", workers=settings.workers, timeout_worker_healthcheck=30, **options)
+    else:
+        _run(settings, options)
+
+
+def server_options(settings: "Settings") -> dict[str, Any]:
+    """What Uvicorn is told."""
+    from dragoman.cli.protocol import LimitedHead
+
+    return {
         "host": settings.host,
         "port": settings.port,
-        "timeout_keep_alive": timeout_keep_alive,
         "timeout_graceful_shutdown": int(settings.shutdown_grace) + 5,
         "log_config": None,
         "access_log": False,  # ours is written by the application
@@ -51,17 +68,6 @@ def serve(
         "ws_max_size": settings.body_limit,
         "http": LimitedHead,
     }
-    # A new process reads the environment again, after every change or as one of several.
-    os.environ.update(
-        {"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host, "DRAGOMAN_ROLE": settings.role}
-    )
-    if reload:
-        uvicorn.run("dragoman.asgi:app", reload=True, reload_dirs=[os.getcwd()], **options)  # type: ignore[arg-type]  # noqa: PTH109
-    elif settings.workers > 1:
-        asyncio.run(_refuse_early(settings))
-        uvicorn.run("dragoman.asgi:app", workers=settings.workers, timeout_worker_healthcheck=30, **options)  # type: ignore[arg-type]
-    else:
-        _run(settings, options)
 
 
 async def _refuse_early(settings: "Settings") -> None:
@@ -74,14 +80,19 @@ async def _refuse_early(settings: "Settings") -> None:
 
 
 def _run(settings: "Settings", options: dict[str, Any]) -> None:
-    import uvicorn
-
     from dragoman.asgi import create_app
     from dragoman.bootstrap import find
-    from dragoman.domain.identity import LOCAL
 
     found = find(settings.agents)
-    app = create_app(found.agents, tools=found.tools, settings=settings)
+    run(create_app(found.agents, tools=found.tools, settings=settings), options)
+
+
+def run(app: "Dragoman", options: dict[str, Any]) -> None:
+    """Serve an application from this process, with these options for Uvicorn, until it is told to stop."""
+    import uvicorn
+
+    from dragoman.domain.identity import LOCAL
+
     config = uvicorn.Config(app, **options)
 
     async def start_and_serve() -> None:
