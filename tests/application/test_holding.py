@@ -60,7 +60,7 @@ def test_who_slept_through_its_claim_starts_no_tool():
         provider = build_scripted_provider([spec], scripts={"chat": [call("pay"), say("Done.")]}, tools=tools.at(name))
         providers = {provider.name: provider}
         log = LiveLog(ports.events)
-        player = Player(log, ports.events, ports.sessions, providers, clock)
+        player = Player(log, ports.events, ports.sessions, providers, clock, ports.approvals)
         dispatcher = Dispatcher(ports.queue, player, clock, name=name, capacity=2)
         catalog = Catalog(providers, lambda _: provider.name)
         return process, Runs(ports.runs, ports.events, log, dispatcher, catalog, clock)

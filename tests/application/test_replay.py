@@ -49,7 +49,9 @@ class House:
         specs = [AgentSpec(key, key.title(), "Be kind.", "A test agent.") for key in ("chat", "other")]
         provider = build_scripted_provider(specs, scripts={"chat": script}, tools=self.weather)
         log = LiveLog(self.store.events)
-        return Player(log, self.store.events, self.store.sessions, {provider.name: provider}, SystemClock())
+        return Player(
+            log, self.store.events, self.store.sessions, {provider.name: provider}, SystemClock(), self.store.approvals
+        )
 
     async def played(self) -> Run:
         talk = Talk(self.store)
