@@ -106,7 +106,7 @@ def frames(text: str) -> Iterator[Frame]:
     """The events of a stream; comments and ``retry:`` are passed over."""
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
-        if "data" in fields:
+        if "data" in fields and "id" in fields:  # what is in no log has no place in it
             yield Frame(int(fields["id"]), fields["event"], json.loads(fields["data"]))
 
 

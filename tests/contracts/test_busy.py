@@ -341,3 +341,23 @@ async def test_where_a_cancelled_message_is_still_to_enter_nothing_else_begins(t
     begun = await talk.begin("Three", options=RunOptions(from_item=head))
 
     assert begun.run.branch != waiting.branch
+
+
+# ahead ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_ahead_are_those_before_it_in_its_conversation(talk: Talk, store: Store):
+    await talk.queued(session="other")
+    await talk.playing("One")
+    waiting = [await talk.queued(text) for text in ("Two", "Three")]
+
+    assert [await store.runs.ahead(run) for run in waiting] == [1, 2]
+    await store.runs.cancel(SARAH, waiting[0].id, "now")
+    assert await store.runs.ahead(waiting[1]) == 1
+
+
+async def test_ahead_of_what_is_first_in_its_conversation_are_those_queued_before_it(talk: Talk, store: Store):
+    await talk.playing(session="busy")
+    runs = [await talk.queued(session=session) for session in ("a", "b", None)]
+
+    assert [await store.runs.ahead(run) for run in runs] == [0, 1, 2]

@@ -74,6 +74,7 @@ async def test_a_stream_lists_every_event(path):
     names = [branch["$ref"].rsplit("/", 1)[1] for branch in schema["anyOf"]]
     types = {found["components"]["schemas"][name]["properties"]["type"]["const"] for name in names}
     assert types == {
+        "queued",
         "run_started",
         "raw_response",
         "run_item",

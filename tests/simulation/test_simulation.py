@@ -54,9 +54,8 @@ def test_the_promises_hold_in_many_random_worlds(part: int):
 def test_a_server_with_a_fault_is_found_out(fault: str):
     broken = BROKEN[fault]
     stories = (simulate(seed, broken.parts) for seed in broken.seeds)
-    found = next((story for story in stories if story.broken), None)
+    found = next((story for story in stories if broken.found_as in "\n".join(story.broken)), None)
     assert found is not None, f"nobody notices when {fault}"
-    assert broken.found_as in "\n".join(found.broken), told(found)
     assert not simulate(found.seed, Parts(weather=broken.parts.weather)).broken, "it was not the fault"
 
 

@@ -205,7 +205,7 @@ class Witness:
         positions = [entry.position for entry in log]
         if positions != sorted(set(positions)):
             self.broken.append(f"the positions of {run.id} do not grow")
-        if [isinstance(entry.event, TERMINAL) for entry in log].index(True) != len(log) - 1:
+        if any(isinstance(entry.event, TERMINAL) for entry in log[:-1]):
             self.broken.append(f"the log of {run.id} goes on after its end")
         self._check_end(run, log[-1])
         self._check_attempts(run, log)

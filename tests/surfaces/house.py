@@ -124,7 +124,7 @@ def parse(text: str) -> list[Frame]:
     frames = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if "data" in fields:
+        if "data" in fields and "id" in fields:  # what is in no log has no place in it
             frames.append(Frame(int(fields["id"]), fields["event"], json.loads(fields["data"])))
     return frames
 

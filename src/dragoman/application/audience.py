@@ -66,6 +66,10 @@ class Audience:
             if not watches:
                 self._watches.pop(run_id, None)
 
+    def watched(self, run_id: str) -> bool:
+        """Whether somebody here waits for news of this run, or is about to."""
+        return run_id in self._watches
+
     def wish(self, wish: Wish, run_id: str) -> None:
         now = self._time()
         if now - self._said.get((wish, run_id), -REPEAT) < REPEAT:

@@ -133,6 +133,10 @@ class Runs:
         if channel := self.log.get(run_id):
             channel.dismiss(RunFailed(ConversationDeleted.code, ConversationDeleted.message))
 
+    async def ahead(self, run: Run) -> int | None:
+        """How many runs come before this one; ``None`` if it does not wait."""
+        return await self.store.ahead(run) if run.status is RunStatus.QUEUED else None
+
     async def list(
         self,
         principal: Principal,

@@ -81,6 +81,11 @@ class RunStore(Protocol):
         """One run of this principal, or ``NotFound``."""
         ...
 
+    async def ahead(self, run: Run) -> int:
+        """How many runs come before a queued one: the unfinished ones before it in its conversation; if there is none, those
+        queued before it anywhere."""
+        ...
+
     async def list(
         self,
         principal: Principal,

@@ -8,7 +8,7 @@ from dragoman.domain.items import text_of
 from dragoman.domain.runs import Habits
 from dragoman.ports.runtime import Turn
 from dragoman.providers.scripted.script import call, say, stall
-from tests.surfaces.house import PATIENCE, Gate, House, house, parse
+from tests.surfaces.house import PATIENCE, Gate, House, eventually, house, parse
 
 BACKGROUND = {"background": True}
 
@@ -121,3 +121,25 @@ async def test_the_request_wins_over_the_agent_and_the_agent_over_the_server(ser
 
     assert answer.status_code == (409 if refused else 202)
     assert info["session_config"]["on_busy"] == (agent or server)
+
+
+async def test_what_waits_says_how_many_are_ahead():
+    gate = Gate()
+    async with house({"chat": first_waits}, tools=gate, silence=0.01) as at:
+        await begun(at, "One")
+        await gate.reached.wait()
+        second = (await at.client.post("/chat/run", json=message("Two"))).json()
+        third = (await at.client.post("/chat/run", json=message("Three"))).json()
+        record = (await at.client.get(f"/runs/{third['run_id']}")).json()
+        await at.client.post(f"/runs/{second['run_id']}/cancel", json={"mode": "now"})
+        fewer = (await at.client.get(f"/runs/{third['run_id']}")).json()
+        streaming = asyncio.create_task(at.client.get(f"/runs/{third['run_id']}/events"))
+        await eventually(lambda: at.services.log.audience.watched(third["run_id"]))
+        gate.opened.set()
+        stream = (await streaming).text
+        done = await ended(at, third["run_id"])
+
+    assert [answer["ahead"] for answer in (second, third, record, fewer)] == [1, 2, 2, 1]
+    assert 'event: queued\ndata: {"type":"queued","ahead":1}\n\n' in stream
+    assert stream.rindex("event: queued") < stream.index("event: run_started")
+    assert "ahead" not in done

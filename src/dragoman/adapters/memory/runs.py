@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from dragoman.adapters.memory.busy import ask, disturb
 from dragoman.adapters.memory.queue import take
-from dragoman.adapters.memory.state import BoundKey, State
+from dragoman.adapters.memory.state import BoundKey, State, place
 from dragoman.domain.conversations import START, Conversation, title_from
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded, TooManyRuns
 from dragoman.domain.identity import Principal
@@ -50,6 +50,11 @@ class MemoryRuns:
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return self.state.run(principal, run_id)
+
+    async def ahead(self, run: Run) -> int:
+        there = sum(place(other) < place(run) for other in self.state.unfinished_in(run.conversation_id))
+        queued = [self.state.runs[run_id] for run_id in self.state.unfinished]
+        return there or sum(o.status is RunStatus.QUEUED and place(o) < place(run) for o in queued)
 
     async def list(
         self,

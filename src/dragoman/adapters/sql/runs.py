@@ -87,6 +87,13 @@ VALUES (:id, :tenant, :owner, :agent, :provider, :conversation_id, :session_id, 
 GET = f"SELECT {RUN} FROM runs WHERE id = :id AND tenant = :tenant AND owner = :owner"  # noqa: S608 - constants
 GET_LOCKED = f"{GET} FOR UPDATE"
 
+AHEAD = """
+SELECT
+  (SELECT count(*) FROM runs WHERE conversation_id = :conversation_id
+     AND status IN ('queued', 'in_progress', 'requires_action') AND (created_at, id) < (:created_at, :id)),
+  (SELECT count(*) FROM runs WHERE status = 'queued' AND (created_at, id) < (:created_at, :id))
+"""
+
 LIST = f"""
 SELECT {RUN} FROM runs
 WHERE tenant = :tenant AND owner = :owner AND id < :after AND conversation_id IS NOT NULL
@@ -135,6 +142,9 @@ class SqlRuns:
 
     async def get(self, principal: Principal, run_id: str) -> Run:
         return await self.engine.read(_get, GET, principal, run_id)
+
+    async def ahead(self, run: Run) -> int:
+        return await self.engine.read(_ahead, run)
 
     async def list(
         self,
@@ -273,6 +283,12 @@ def _get(sql: str, principal: Principal, run_id: str) -> Script[Run]:
     if not rows:
         raise NotFound("run", run_id)
     return run_from(rows[0])
+
+
+def _ahead(run: Run) -> Script[int]:
+    place = {"conversation_id": run.conversation_id, "created_at": micros(run.created_at), "id": run.id}
+    ((there, anywhere),) = yield AHEAD, place
+    return int(there or anywhere)
 
 
 def _list(where: dict[str, str | None], limit: int) -> Script[RunPage]:

@@ -7,7 +7,7 @@ next is asked for, so a slow client costs one batch of memory and delays nobody.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Batch = Sequence[Recorded]
 Encode = Callable[[Batch], bytes]
+Waiting = Callable[[], Awaitable[bytes]]
 
 SILENCE = 10.0
 """Seconds without an event after which a comment keeps the connection alive."""
@@ -41,6 +42,7 @@ class EventStream(Response):
         *,
         silence: float = SILENCE,
         farewell: bytes = COME_BACK,
+        waiting: Waiting | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status_code = 200
@@ -49,6 +51,7 @@ class EventStream(Response):
         self._encode = encode
         self._silence = silence
         self._farewell = farewell
+        self._waiting = waiting  # what to say before the first event
         self._sending = asyncio.Lock()
         self._last_sent = 0.0
         self._position = -1
@@ -62,7 +65,7 @@ class EventStream(Response):
             logger.debug("a reader has gone")
 
     async def _pump(self, send: Send) -> None:
-        await self._send(send, COMMENT)
+        await self._send(send, await self._sign_of_life())
         beats = asyncio.get_running_loop().create_task(self._keep_alive(send), name="keep-alive")
         try:
             ended = await self._send_batches(send)
@@ -78,6 +81,7 @@ class EventStream(Response):
         batch: Batch = ()
         try:
             async for batch in self._follow:
+                self._waiting = None
                 self._position = batch[-1].position
                 if frames := self._encode(batch):
                     await self._send(send, frames)
@@ -95,13 +99,20 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": body, "more_body": True})
             self._last_sent = asyncio.get_running_loop().time()
 
+    async def _sign_of_life(self) -> bytes:
+        if self._waiting is None:
+            return COMMENT
+        with contextlib.suppress(Unavailable, NotFound):  # whoever follows the run is told
+            return await self._waiting() or COMMENT
+        return COMMENT
+
     async def _keep_alive(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._last_sent + self._silence - loop.time())
             if not self._sending.locked() and loop.time() >= self._last_sent + self._silence:
                 with contextlib.suppress(OSError):  # whoever waits for the client's leaving will know
-                    await self._send(send, COMMENT)
+                    await self._send(send, await self._sign_of_life())
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

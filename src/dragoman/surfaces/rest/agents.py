@@ -21,6 +21,7 @@ from dragoman.surfaces.http.stream import EventStream, unless_gone
 from dragoman.surfaces.rest import examples
 from dragoman.surfaces.rest.approvals import pending
 from dragoman.surfaces.rest.bodies import START_EXAMPLES, StartBody
+from dragoman.surfaces.rest.waiting import waiting
 from dragoman.surfaces.rest.wire import WireEvent, frames, run_response, session_message
 
 RESERVED = frozenset(
@@ -84,14 +85,14 @@ async def run(request: Request, verbs: Verbs, caller: Caller, run: Started) -> R
     """Runs the agent to its end and answers with what it said. With `background` the answer comes at once, with status
     202 and the address of the run. Without `session_id` nothing is remembered."""
     if run.options.background:
-        return accepted(request, verbs, run)
+        return await accepted(request, verbs, run)
     ended = await _until_ended(request, verbs, caller, run)
     if ended is None:
         return Response(status_code=CLIENT_LEFT)
     if ended.status is RunStatus.FAILED:
         return problems.of_run(request.scope, ended)
     if not ended.status.ended and ended.status is not RunStatus.REQUIRES_ACTION:  # the server is going away
-        return accepted(request, verbs, ended)
+        return await accepted(request, verbs, ended)
     response = run_response(ended, sessions_enabled=verbs.runs.sessions_enabled)
     return JSONResponse({**response, **await pending(verbs, caller, ended)})
 
@@ -100,8 +101,8 @@ async def stream(caller: Caller, run: Started, setting: Setting) -> Response:
     """Runs the agent and streams its log as server-sent events. The `id` of a frame is its position: whoever loses the
     connection picks the run up at `GET /runs/{run_id}/events` with `Last-Event-ID`. Leaving does not stop the run unless
     `on_disconnect` says so."""
-    follow = setting.services.runs.follow(caller, run)
-    return EventStream(follow, frames, silence=setting.silence)
+    runs = setting.services.runs
+    return EventStream(runs.follow(caller, run), frames, silence=setting.silence, waiting=waiting(runs, caller, run))
 
 
 async def _until_ended(request: Request, verbs: Services, caller: Principal, run: Run) -> Run | None:
@@ -119,8 +120,9 @@ async def _read_to_the_end(follow: AsyncGenerator[Sequence[Recorded], None]) -> 
     return True
 
 
-def accepted(request: Request, verbs: Services, run: Run) -> Response:
-    body = run_response(run, sessions_enabled=verbs.runs.sessions_enabled)
+async def accepted(request: Request, verbs: Services, run: Run) -> Response:
+    ahead = await verbs.runs.ahead(run)
+    body = run_response(run, sessions_enabled=verbs.runs.sessions_enabled, ahead=ahead)
     mounted_at = request.scope.get("root_path", "")
     return JSONResponse(body, 202, {"location": f"{mounted_at}/runs/{run.id}"})
 

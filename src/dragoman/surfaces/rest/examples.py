@@ -32,7 +32,7 @@ RUN = {
         "models": ["gpt-5-mini"],
     },
 }
-QUEUED = {**RUN, "status": "queued", "final_output": None, "response_id": None, "success": False}
+QUEUED = {**RUN, "status": "queued", "final_output": None, "response_id": None, "success": False, "ahead": 2}
 RECORD = {
     **RUN,
     "metadata": {},

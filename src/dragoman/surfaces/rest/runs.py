@@ -19,6 +19,7 @@ from dragoman.surfaces.http.stream import EventStream
 from dragoman.surfaces.rest import examples
 from dragoman.surfaces.rest.approvals import pending
 from dragoman.surfaces.rest.bodies import CANCEL_EXAMPLES, CancelBody
+from dragoman.surfaces.rest.waiting import waiting
 from dragoman.surfaces.rest.wire import WireEvent, frames, run_record, wire_events
 
 BEGINNING = -1
@@ -40,7 +41,8 @@ async def get_run(
     run = await verbs.runs.get(caller, run_id)
     if wait:
         run = await verbs.runs.wait(caller, run, wait)
-    record = run_record(run, sessions_enabled=verbs.runs.sessions_enabled)
+    ahead = await verbs.runs.ahead(run)
+    record = run_record(run, sessions_enabled=verbs.runs.sessions_enabled, ahead=ahead)
     return JSONResponse({**record, **await pending(verbs, caller, run)})
 
 
@@ -67,7 +69,8 @@ async def events(
         return JSONResponse(await _page(verbs, caller, run, position))
     if run.status.ended and not await verbs.runs.events.read(caller, run.id, position, 1):
         return Response(status_code=204)  # an EventSource stops asking
-    return EventStream(verbs.runs.follow(caller, run, position), frames, silence=setting.silence)
+    follow = verbs.runs.follow(caller, run, position)
+    return EventStream(follow, frames, silence=setting.silence, waiting=waiting(verbs.runs, caller, run))
 
 
 def _wants_json(request: Request) -> bool:

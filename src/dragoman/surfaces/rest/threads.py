@@ -48,7 +48,7 @@ async def chat(
     if ended.status is RunStatus.FAILED:
         return problems.of_run(request.scope, ended)
     if not ended.status.ended and ended.status is not RunStatus.REQUIRES_ACTION:  # the server is going away
-        return accepted(request, verbs, ended)
+        return await accepted(request, verbs, ended)
     return JSONResponse(
         {
             "response": ended.final_output,

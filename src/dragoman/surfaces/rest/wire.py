@@ -158,8 +158,16 @@ class ErrorEvent(TypedDict):
     timestamp: str
 
 
+class QueuedEvent(TypedDict):
+    """The run waits; ``ahead`` runs come before it. In no log, so its frame has no ``id``."""
+
+    type: Literal["queued"]
+    ahead: int
+
+
 WireEvent = (
-    RunStartedEvent
+    QueuedEvent
+    | RunStartedEvent
     | RawResponseEvent
     | RunItemEvent
     | AgentUpdatedEvent
@@ -331,10 +339,15 @@ def frames(batch: Sequence[Recorded]) -> bytes:
     return b"".join(written)
 
 
+def queued_frame(ahead: int) -> bytes:
+    waits: QueuedEvent = {"type": "queued", "ahead": ahead}
+    return b"event: queued\ndata: %b\n\n" % dump(waits)
+
+
 # Runs and items ---------------------------------------------------------------------------------------------------
 
 
-def run_response(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
+def run_response(run: Run, *, sessions_enabled: bool, ahead: int | None = None) -> dict[str, Any]:
     """How a run stands, or ended."""
     response = {
         "run_id": run.id,
@@ -348,15 +361,17 @@ def run_response(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
         "error": _error(run.error),
         "usage": run.usage,
     }
+    if ahead is not None:
+        response["ahead"] = ahead
     if run.supersedes:
         response |= {"supersedes": run.supersedes, "notice": UNDONE}
     return response if sessions_enabled else {**response, "sessions_enabled": False}
 
 
-def run_record(run: Run, *, sessions_enabled: bool) -> dict[str, Any]:
+def run_record(run: Run, *, sessions_enabled: bool, ahead: int | None = None) -> dict[str, Any]:
     """The same, for somebody who comes back to it later."""
     return {
-        **run_response(run, sessions_enabled=sessions_enabled),
+        **run_response(run, sessions_enabled=sessions_enabled, ahead=ahead),
         "metadata": run.options.metadata,
         "created_at": run.created_at,
         "ended_at": run.ended_at,
