@@ -16,6 +16,7 @@ from dragoman.providers.scripted.script import Calls, Script, Step, call, fail, 
 from tests.simulation.loop import CURRENT
 from tests.simulation.witness import Witness
 
+TAKES_A_KEY = {"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]}
 TOOL_SECONDS = (0.0, 0.02, 0.5, 3.0)
 
 
@@ -29,7 +30,7 @@ class CountedTools:
     def get(self, name: str) -> Tool:
         if name not in ("pay", "fumble"):
             raise NotFound("tool", name)
-        return Tool(name, "", {}, self._pay if name == "pay" else self._fumble)
+        return Tool(name, "", TAKES_A_KEY, self._pay if name == "pay" else self._fumble)
 
     def visible_to(self, principal: Any) -> Sequence[Tool]:
         return [self.get("pay"), self.get("fumble")]

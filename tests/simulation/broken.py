@@ -196,7 +196,7 @@ def _runtime(kind: Callable[[AgentRuntime], AgentRuntime]) -> Callable[[Provider
 class Fault:
     parts: Parts
     found_as: str  # what the witness says
-    seeds: range = range(60)  # one of these shows it
+    seeds: range = range(600)  # one of these shows it
 
 
 BROKEN: dict[str, Fault] = {
@@ -204,7 +204,7 @@ BROKEN: dict[str, Fault] = {
         Parts(_ports(events=UnfencedEvents), weather=("freeze", "slow_down")), "was over", seeds=range(300)
     ),
     "a release does not check the attempt": Fault(
-        Parts(_ports(queue=RecklessQueue), weather=("crash", "slow_down")), "is taken from", seeds=range(2850, 3850)
+        Parts(_ports(queue=RecklessQueue), weather=("slow_down",)), "is taken from"
     ),
     "a claim does not wait for the run before": Fault(Parts(_ports(queue=ImpatientQueue)), "the turns of"),
     "a takeover is not announced": Fault(Parts(_ports(queue=SilentQueue)), "the attempts of"),

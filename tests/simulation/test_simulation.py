@@ -81,6 +81,7 @@ def test_worlds_are_eventful():
 
     assert sum(story.runs for story in stories) > 240
     assert any(story.attempts > story.runs for story in stories), "some are taken over"
+    assert sum(story.effects for story in stories) > 100, "tools are at work"
 
 
 def test_a_seed_tells_the_same_story_in_any_process():

@@ -53,6 +53,7 @@ class Story:
     seconds: float = 0.0
     runs: int = 0
     attempts: int = 0
+    effects: int = 0  # what tools did
     trace: list[str] = field(default_factory=list)
 
 
@@ -274,6 +275,7 @@ def simulate(seed: int, parts: Parts = Parts(), *, trace: bool = False) -> Story
     story.broken = list(dict.fromkeys(witness.broken))
     story.steps, story.seconds = world.loop.steps, world.loop.time()
     story.runs, story.attempts = len(witness.accepted), len(witness.players)
+    story.effects = sum(len(did) for did in witness.effects.values())
     return story
 
 
