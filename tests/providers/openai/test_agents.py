@@ -55,7 +55,7 @@ def test_a_card_tells_what_an_agent_can_do():
         "ScriptedModel",
         None,
     )
-    assert card.tools == (ToolCard("add", "Add two numbers."), ToolCard("web_search"))
+    assert card.tools == (ToolCard("add", "Add two numbers.", add.params_json_schema), ToolCard("web_search"))
     assert card.handoffs == ("ben", "Cid")
     assert card.capabilities["structured_output"]
 

@@ -38,7 +38,7 @@ from dragoman.domain.errors import (
     ModelUnavailable,
     ToolFailed,
 )
-from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ModelAnswered, Progress
+from dragoman.domain.events import AgentUpdated, ApprovalRequested, Delta, ItemDone, ModelAnswered, Progress
 from dragoman.domain.items import assistant_message as said
 from dragoman.domain.items import message, tool_call, tool_output
 from dragoman.domain.runs import RunStatus
@@ -646,15 +646,16 @@ async def test_a_guardrail_that_trips_blocks_the_run(where):
     assert isinstance(played.error, GuardrailBlocked)
 
 
-async def test_a_tool_that_asks_for_approval_ends_the_run_with_a_sentence():
+async def test_a_tool_that_asks_for_approval_is_not_started_and_the_run_waits():
     @function_tool(needs_approval=True)
     def launch() -> str:
         return "launched"
 
     async with stage(scripted(steps=[[function_call("launch", {}, call_id="c")]], tools=[launch])) as theatre:
         played = await theatre.play("ann", "go")
-    assert isinstance(played.error, ToolFailed)
-    assert "approval" in played.error.detail
+    assert played.outcome.status is RunStatus.REQUIRES_ACTION
+    (asked,) = played.of(ApprovalRequested)
+    assert (asked.tool, asked.call_id, asked.arguments) == ("launch", "c", {})
 
 
 async def test_cancelling_stops_at_once_and_leaves_no_task_behind():

@@ -7,6 +7,7 @@ from agents.tool_context import ToolContext
 
 from dragoman.domain.events import Progress
 from dragoman.providers.openai.agents.current import current_path, current_play
+from dragoman.providers.openai.agents.tools import settled
 
 
 class PlayHooks(RunHooks[Any]):
@@ -14,7 +15,7 @@ class PlayHooks(RunHooks[Any]):
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:  # noqa: ARG002
         play = current_play()
-        if play and not (isinstance(context, ToolContext) and play.turn.journal.output(context.tool_call_id)):
+        if play and not (isinstance(context, ToolContext) and settled(play, context.tool_call_id)):
             play.recorder.show(Progress(tool.name, "started", path=current_path()))
 
     async def on_tool_end(

@@ -161,6 +161,11 @@ def _not_made(play: Play, call_id: str) -> str | None:
     return refused.output if refused else None
 
 
+def settled(play: Play, call_id: str) -> bool:
+    """Whether a call is answered without being made: it has been, or is not to be."""
+    return play.turn.journal.output(call_id) is not None or _not_made(play, call_id) is not None
+
+
 def _inside_its_path(invoke: Invoke, *, bounded: bool = False) -> Invoke:
     async def invoke_inside(context: ToolContext[Any], arguments: str) -> Any:
         play = current_play()
