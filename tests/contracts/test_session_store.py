@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dragoman.domain.conversations import Change
+from dragoman.domain.conversations import Change, Conversation
 from dragoman.domain.errors import Invalid, NotFound
 from dragoman.domain.events import Delta, RunFailed
 from dragoman.domain.items import message, text_of
@@ -251,3 +251,15 @@ async def test_of_two_who_clear_away_at_once_each_conversation_meets_one(talk: T
 
     assert sum(await asyncio.gather(*(all_of(store.sessions.put_away) for _ in range(4)))) == 12
     assert sum(await asyncio.gather(*(all_of(store.sessions.remove_old) for _ in range(4)))) == 12
+
+
+async def test_a_conversation_that_is_held_is_neither_put_away_nor_removed(talk: Talk, store: Store):
+    now = datetime.now(UTC)
+    held = Conversation("conv_h", "default", "sarah", "h", "chat", "branch_h", None, now, now, now, hold=True)
+    await store.sessions.create(held)
+    await talk.answered(session="free")
+    later = now + timedelta(days=1)
+
+    assert await store.sessions.put_away(later, 10) == 1
+    assert await store.sessions.remove_old(later, 10) == 1
+    assert (await store.sessions.find(SARAH, "h")).status == "active"

@@ -136,7 +136,7 @@ class _Purse:
             if answer == "reserved":
                 return
             if answer == "exhausted" or asyncio.get_running_loop().time() > deadline:
-                raise BudgetExhausted
+                raise BudgetExhausted("What is left of a budget is less than the next request to a model may cost.")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

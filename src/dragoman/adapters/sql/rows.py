@@ -104,6 +104,7 @@ def conversation_params(conversation: Conversation) -> dict[str, Any]:
         "tags": dumps(conversation.tags),
         "metadata": dumps(conversation.metadata),
         "status": conversation.status,
+        "hold": int(conversation.hold),
         "branch": conversation.branch,
         "created_at": micros(conversation.created_at),
         "updated_at": micros(conversation.updated_at),

@@ -44,9 +44,9 @@ FIND_BY_ID = f"{SELECT} WHERE conversations.id = :name AND tenant = :tenant AND 
 FIND_BY_NAME = f"{SELECT} WHERE tenant = :tenant AND owner = :owner AND key = :name"
 
 CREATE = """
-INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, branch, last_seq,
+INSERT INTO conversations (id, tenant, owner, key, title, agent, tags, metadata, status, hold, branch, last_seq,
   created_at, updated_at, last_message_at)
-VALUES (:id, :tenant, :owner, :key, :title, :agent, :tags, :metadata, :status, :branch, 0,
+VALUES (:id, :tenant, :owner, :key, :title, :agent, :tags, :metadata, :status, :hold, :branch, 0,
   :created_at, :updated_at, :last_message_at)
 ON CONFLICT (tenant, owner, key) DO NOTHING RETURNING id
 """
