@@ -16,8 +16,15 @@ class Contender:
     end: bytes  # what marks the frame of a run that ended well
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    model: str = ""  # of a protocol that chooses the agent by it
+
     def body(self, text: str, session_id: str) -> bytes:
-        return json.dumps({"input": text, "session_id": session_id}).encode()
+        asked = (
+            {"model": self.model, "input": text, "stream": True}
+            if self.model
+            else {"input": text, "session_id": session_id}
+        )
+        return json.dumps(asked).encode()
 
     def ended_well(self, answer: bytes | bytearray) -> bool:
         return self.end in answer
@@ -53,6 +60,15 @@ CONTENDERS = (
         "/agents/bench/stream",
         delta=_RAW_RESPONSE,
         end=_COMPLETED,
+    ),
+    Contender(
+        "responses",
+        "the same over the Responses API",
+        _SERVE,
+        "/v1/responses",
+        delta=b'"type":"response.output_text.delta"',
+        end=b'"type":"response.completed"',
+        model="bench",
     ),
     Contender(
         "in memory",

@@ -15,13 +15,15 @@ from dragoman.domain.errors import NotFound
 from dragoman.domain.identity import LOCAL
 from dragoman.domain.ids import branch_id, conversation_id
 from dragoman.domain.items import NewItem, message
+from dragoman.domain.runs import Run, RunOptions
 from tests.official import sources
 from tests.surfaces.house import House, house, served
 
 LIST = Path(__file__).parents[2] / "docs/reference/openai-client-tests.md"
-FOLDERS = ("test_models.py", "chat", "conversations")
+FOLDERS = ("test_models.py", "chat", "conversations", "responses", "test_responses.py")
 PATIENCE = 110
 AGENTS = ("gpt-6-astra", "model")
+RUNS = ("run_677efb5139a88190b512bc3fef8e535d", "run_response_id")
 
 
 def expected() -> Iterator[tuple[str, str]]:
@@ -51,6 +53,19 @@ async def seed(at: House) -> None:
     when = {"created_at": now, "updated_at": now, "last_message_at": now}
     await sessions.create(Conversation(conversation_id(), **whose, branch=branch_id(), head=None, **when))
     await sessions.add(LOCAL, "conv_123", [NewItem(message("user", "Hello"), id="msg_abc")])
+    for run_id in RUNS:
+        await seed_response(at, run_id)
+
+
+async def seed_response(at: House, run_id: str) -> None:
+    """A run that has ended, under the id of a response that they name."""
+    runs, now = at.application.store.runs, at.services.clock.now()
+    with contextlib.suppress(NotFound):
+        await runs.delete(LOCAL, run_id)
+    whose = {"tenant": LOCAL.tenant, "owner": LOCAL.user, "agent": "model", "provider": "scripted"}
+    kept = {"conversation_id": conversation_id(), "session_id": None, "input": (message("user", "Hello"),)}
+    await runs.begin(Run(run_id, **whose, **kept, created_at=now, options=RunOptions(hidden=True)), claim=None)
+    await runs.cancel(LOCAL, run_id, "now")
 
 
 async def outcomes(folder: Path, port: int, told: Path) -> dict[str, str]:

@@ -76,6 +76,8 @@ class Runs:
         if self.log.health.failing_since is not None:
             raise StorageUnavailable
         check_tools(card, start.options.tools)
+        if start.options.output is not None and card.capabilities.get("structured_output"):
+            raise Invalid("The answers of this agent have a form of their own.")
         if self.budgets is not None:
             await self.budgets.check(principal, card.key)
         session_id = checked_session_id(start.session_id) if self.sessions_enabled else None

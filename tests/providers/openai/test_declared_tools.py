@@ -3,15 +3,20 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from agents import Agent, Model, ModelResponse, ModelSettings, function_tool
 from agents.testing import assistant_message, function_call
 from openai.types.responses import ResponseCompletedEvent
+from pydantic import BaseModel
 
+import dragoman
+from dragoman.adapters.memory import MemoryStore
 from dragoman.domain.errors import Invalid
 from dragoman.domain.journal import journal_of
 from dragoman.domain.runs import ModelChoices, OutputFormat, RunOptions, RunStatus
 from dragoman.domain.tools import DeclaredTool
 from dragoman.providers.openai.agents.models import output
+from dragoman.settings import Settings
 from tests.providers.openai.stage import stage
 from tests.providers.openai.test_replay import content, lasting, whole_steps
 
@@ -138,3 +143,15 @@ async def test_an_agent_inside_a_tool_is_asked_as_it_was_made() -> None:
 
     [(instructions, _, settings, tools, *_)] = inner.asked
     assert (instructions, settings.temperature, tools) == ("Know numbers.", None, [])
+
+
+class Time(BaseModel):
+    at: str
+
+
+async def test_an_agent_with_a_form_of_its_own_refuses_another() -> None:
+    async with dragoman.create_app(
+        [Agent(name="Ann", output_type=Time)], settings=Settings.of(), store=MemoryStore()
+    ) as app:
+        with pytest.raises(Invalid):
+            await app.run("ann", "Time?", options=RunOptions(output=OutputFormat({"type": "object"})))

@@ -160,6 +160,7 @@ ECHOED = (
 class CountBody(InputBody):
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
+    model: Annotated[str, Len(1, 200)] | None = None  # type: ignore[assignment]
     input: Annotated[str, Len(1)] | Annotated[list[Content], Len(1, 1000)] | None = None  # type: ignore[assignment]
 
 

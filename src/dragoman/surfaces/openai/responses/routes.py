@@ -109,9 +109,9 @@ async def list_input_items(
 
 async def count_input_tokens(verbs: Verbs, caller: Caller, body: CountBody) -> JSONResponse:
     """A guess, as good as knowing nothing of the model's tokens allows."""
-    card = choose(verbs.catalog, caller, body.model).agent
+    own = choose(verbs.catalog, caller, body.model).agent.instructions if body.model else None
     given = as_items(checked_items(body.input or []))
-    told = [card.instructions, body.instructions, body.tools, await whole_input(verbs, caller, body, given)]
+    told = [own, body.instructions, body.tools, await whole_input(verbs, caller, body, given)]
     size = sum(len(dump(part)) for part in told if part)
     return JSONResponse({"object": "response.input_tokens", "input_tokens": -(-size // BYTES_PER_TOKEN)})
 
