@@ -7,11 +7,12 @@ import pytest
 from openai import APIStatusError, BadRequestError, ConflictError, NotFoundError
 
 from dragoman.domain.errors import ModelUnavailable, NotAuthenticated
-from dragoman.domain.identity import Principal
+from dragoman.domain.identity import LOCAL, Principal
 from dragoman.domain.items import UNANSWERED, text_of
 from dragoman.providers.scripted.script import call, fail, say, stall, together
 from tests.surfaces.house import PATIENCE, Gate, house, served
 from tests.surfaces.openai.clients import official
+from tests.surfaces.openai.test_models import ROUTED, with_plain
 
 LIGHT = {
     "type": "function",
@@ -154,6 +155,14 @@ async def test_what_cannot_be_honoured_is_refused_by_name(given, param):
 
     assert refused.value.param == param
     assert not runs.json()["runs"]
+
+
+async def test_a_plain_model_answers_where_the_operator_allows_it():
+    async with house(providers=with_plain("chat", "plain"), plain_models=(ROUTED,)) as at:
+        answered = await official(at).responses.create(model=ROUTED, input="Hi")
+        run = await at.services.runs.get(LOCAL, f"run_{answered.id.removeprefix('resp_')}")
+    assert answered.model == run.options.model == ROUTED
+    assert run.agent == "plain"
 
 
 async def test_an_unknown_model_is_404():

@@ -1,6 +1,7 @@
 """From the log of a run to the events of a response: pure, and the same however it is read."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ from dragoman.domain.items import assistant_message, tool_call
 from dragoman.domain.runs import Run, RunOptions, RunStatus, first_position
 from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
+from dragoman.surfaces.openai.responses.routes import one_attempt
 from dragoman.surfaces.openai.responses.telling import DONE, EVENTS, Telling
 
 RUN = Run(
@@ -161,6 +163,17 @@ def test_what_was_said_in_part_stays_where_the_run_ends_with_it(status, truncate
     assert final["response"]["output"][0]["content"][0]["text"] == "Half"
 
 
+def test_a_response_that_waits_for_a_person_is_incomplete_until_it_has_gone_on():
+    waits = RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage())
+    begun = log(RunStarted("run_1", "chat"), *said("Let me pay.", "Let me pay."), answered(), waits)
+    goes_on = log(RunResumed(1, "decided", 3), *said("Paid.", "Paid."), answered(), COMPLETED, attempt=1)
+
+    assert told(begun)[-1]["response"]["status"] == "incomplete"
+    ended = [json.loads(one.data) for one in Telling(replace(RUN, status=RunStatus.COMPLETED)).tell([*begun, *goes_on])]
+    assert types(ended).count("incomplete") == 0
+    assert [item["content"][0]["text"] for item in ended[-1]["response"]["output"]] == ["Let me pay.", "Paid."]
+
+
 def test_a_frame_is_one_line_and_the_last_one_says_so():
     frames = Telling(RUN).frames(log(RunStarted("run_1", "chat"), *said("a\u2028b", "a\u2028b"), COMPLETED))
     assert frames.endswith(DONE)
@@ -168,3 +181,19 @@ def test_a_frame_is_one_line_and_the_last_one_says_so():
     for frame in frames.split(b"\n\n")[:-2]:
         event, data = frame.split(b"\n")
         assert json.loads(data.removeprefix(b"data: "))["type"] == event.removeprefix(b"event: ").decode()
+
+
+async def read(recorded, known):
+    async def follow():
+        for cut in range(0, len(recorded), 2):
+            yield recorded[cut : cut + 2]
+
+    return [entry async for batch in one_attempt(follow(), known) for entry in batch]
+
+
+async def test_a_live_stream_closes_where_another_attempt_begins_and_who_comes_back_reads_on():
+    begun = log(RunStarted("run_1", "chat"), Delta("text", "One"), Delta("text", "Two"))
+    again = log(RunResumed(1, "taken_over", 0), *said("Whole."), answered(), COMPLETED, attempt=1)
+
+    assert await read([*begun, *again], known=0) == begun
+    assert await read([*begun, *again], known=1) == [*begun, *again]

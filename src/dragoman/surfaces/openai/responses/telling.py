@@ -162,6 +162,8 @@ class Telling:
                 self._give_up(kept=False)
             case RunResumed():
                 self._give_up(kept=False)
+            case RunCompleted(status=RunStatus.REQUIRES_ACTION) if self.run.status.ended:
+                pass  # the decision has been taken, and the run has gone on
             case RunCompleted():
                 self._give_up(kept=True)
                 self._end(event)
