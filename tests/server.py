@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-START = 30.0
+START = 60.0
 """Importing the SDK takes seconds on a busy machine."""
 
 

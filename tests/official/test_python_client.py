@@ -20,7 +20,7 @@ from tests.official import sources
 from tests.surfaces.house import House, house, served
 
 LIST = Path(__file__).parents[2] / "docs/reference/openai-client-tests.md"
-FOLDERS = ("test_models.py", "chat", "conversations", "responses", "test_responses.py")
+FOLDERS = ("test_models.py", "chat", "test_conversations.py", "conversations", "responses", "test_responses.py")
 PATIENCE = 110
 AGENTS = ("gpt-6-astra", "model")
 RUNS = ("run_677efb5139a88190b512bc3fef8e535d", "run_response_id")

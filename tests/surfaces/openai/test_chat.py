@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+import re
 
 import openai
 import pytest
 from pydantic import BaseModel
 
+from dragoman.adapters.memory.state import encoded
 from dragoman.domain.errors import ModelRateLimited
-from dragoman.domain.runs import ModelChoices, OutputFormat
+from dragoman.domain.events import Delta, ItemDone, ModelAnswered, Recorded, RunCompleted, RunResumed, RunStarted
+from dragoman.domain.items import assistant_message
+from dragoman.domain.runs import ModelChoices, OutputFormat, RunStatus, first_position
+from dragoman.domain.usage import Usage
 from dragoman.providers.scripted.script import call, fail, hand_off, say, together
 from tests.surfaces.house import Gate, eventually, house, served
 from tests.surfaces.openai.clients import official
@@ -118,6 +123,8 @@ async def test_a_failure_before_the_first_byte_has_its_status_and_one_behind_it_
         ({"web_search_options": {}}, "web_search_options"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 10**30}, "max_tokens"),
+        ({"seed": 10**30}, "seed"),
         ({"stop": []}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
@@ -362,3 +369,46 @@ async def test_a_server_that_goes_away_says_so(stream):
     told = json.loads(answer.text.split("data: ")[-1]) if stream else answer.json()
     assert told["error"]["code"] == "shutting_down"
     assert "retry:" not in answer.text
+
+
+def resumed_after(shown: bool):
+    """The log of a run that another process took over, before or after something was shown that it says again."""
+    lost = [Delta("text", "It ra")] if shown else []
+    started = [Recorded(i, event) for i, event in enumerate([RunStarted("run_1", "chat"), *lost])]
+    first = first_position(1)
+    again = [RunResumed(1, "taken_over", 0), Delta("text", "It snows."), *answered("It snows.")]
+    return [*started, *(Recorded(first + i, event) for i, event in enumerate(again))]
+
+
+def answered(text):
+    said = ItemDone("message_output_created", assistant_message(text), "chat")
+    return [
+        said,
+        ModelAnswered("chat", "m", 0, 1, Usage()),
+        RunCompleted(RunStatus.COMPLETED, text, Usage()),
+    ]
+
+
+async def retold(at, shown):
+    """What a client gets that asks again for a run with this log."""
+    state, key = at.application.store.runs.state, {"idempotency-key": "k"}
+    body = {"model": "chat", "messages": HELLO, "stream": True}
+    gone = await at.client.post("/v1/chat/completions", json=body, headers=key)
+    (run_id,) = re.findall(r"chatcmpl-(\w+)", gone.text)[:1]
+    state.logs[f"run_{run_id}"] = encoded(resumed_after(shown))
+    return (await at.client.post("/v1/chat/completions", json=body, headers=key)).text
+
+
+async def test_a_stream_ends_with_an_error_if_what_it_showed_is_taken_back():
+    async with house() as at:
+        told = await retold(at, shown=True)
+    *_, last = told.strip().split("data: ")
+    assert json.loads(last)["error"]["code"] == "interrupted"
+    assert "It snows." not in told
+
+
+async def test_a_stream_goes_on_if_nothing_it_showed_is_taken_back():
+    async with house() as at:
+        told = await retold(at, shown=False)
+    assert "It snows." in told
+    assert told.endswith("data: [DONE]\n\n")

@@ -242,5 +242,11 @@ def test_what_did_not_end_well_ends_with_an_error_and_never_looks_complete(end, 
     assert isinstance(told(events).end, RunError)
 
 
+def test_what_a_person_has_decided_is_not_waited_for_any_more():
+    events = [*spoken("I ask."), completed(RunStatus.REQUIRES_ACTION), *spoken("Done.", n=1), completed()]
+    assert message_of(chunks_of(events))["content"] == "I ask.\n\nDone."
+    assert whole(events)["choices"][0]["message"]["content"] == "I ask.\n\nDone."
+
+
 def test_what_the_protocol_cannot_say_is_left_out():
     assert chunks_of([Progress("weather", "started"), AgentUpdated("Poet", "poet", "chat")]) == chunks_of([])

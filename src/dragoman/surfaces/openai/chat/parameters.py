@@ -116,6 +116,10 @@ class FormatBody:
         return OutputFormat(self.json_schema.schema, self.json_schema.name, bool(self.json_schema.strict))
 
 
+MAX_TOKENS = 2**31 - 1
+MAX_SEED = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class ChatBody:
     """What is honoured."""
@@ -134,10 +138,10 @@ class ChatBody:
     top_p: Annotated[float, Interval(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Interval(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Interval(ge=-2, le=2)] | None = None
-    max_tokens: Annotated[int, Interval(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Interval(ge=1)] | None = None
+    max_tokens: Annotated[int, Interval(ge=1, le=MAX_TOKENS)] | None = None
+    max_completion_tokens: Annotated[int, Interval(ge=1, le=MAX_TOKENS)] | None = None
     stop: Annotated[str, Len(1)] | Annotated[list[Annotated[str, Len(1)]], Len(1, 4)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Interval(ge=-MAX_SEED, le=MAX_SEED)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     metadata: Metadata | None = None

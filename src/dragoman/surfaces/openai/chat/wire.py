@@ -169,7 +169,10 @@ class Chunks:
         self._calls: dict[str, int] = {}  # the number of each, by id
 
     def __call__(self, batch: Sequence[Recorded]) -> bytes:
-        return b"".join(self._frames(entry.event) for entry in merged(batch))
+        *before, last = merged(batch)
+        # An end that others follow was none: a person had to decide, and has.
+        frames = [self._frames(entry.event) for entry in before if not isinstance(entry.event, RunCompleted)]
+        return b"".join([*frames, self._frames(last.event)])
 
     def failure(self, error: RunError) -> bytes:
         """The last frame of a stream that does not end well."""
