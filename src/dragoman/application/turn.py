@@ -196,6 +196,7 @@ class Player:
             turn = replace(turn, stop=performance.stop, spending=self.spending(run))
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
+            outcome = replace(outcome, final_output=storable_json(outcome.final_output))
         except asyncio.CancelledError:
             if not performance.stopped:
                 raise
@@ -307,10 +308,9 @@ async def _patiently(performance: Performance, read: Callable[[], Awaitable[T]])
 
 
 def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
-    final_output = storable_json(outcome.final_output)
     event = RunCompleted(
         outcome.status,
-        final_output,
+        outcome.final_output,
         story.usage,
         outcome.turns or story.turns,
         run.session_id,
@@ -321,7 +321,7 @@ def _completed(run: Run, outcome: Outcome, story: Story) -> tuple[Event, End]:
         story.usage,
         items=story.told() if outcome.status.ended else (),  # one that waits has not said all
         error=outcome.failure,
-        final_output=final_output,
+        final_output=outcome.final_output,
         response_id=outcome.response_id,
         asked=story.asked,
     )

@@ -18,12 +18,20 @@ def storable(text: str) -> str:
 
 MAX_DEPTH = 100
 """How deep JSON may be nested; what is deeper, some parser or database down the way refuses."""
+WHOLE_NUMBERS = range(-(2**63), 2**64)
+"""Those that JSON parsers agree on. A larger one becomes what most of them make of it: the nearest float."""
 
 
 def storable_json(value: Any, *, depth: int = MAX_DEPTH) -> Any:
-    """The same for every string, keys included, inside a JSON value. ``Invalid`` if it is nested too deep."""
+    """The same for every string, keys included, inside a JSON value. ``Invalid`` if it is nested too deep, or a number is
+    too large for any."""
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, int) and value not in WHOLE_NUMBERS:
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise Invalid("A number is too large for JSON.") from error
     if not isinstance(value, dict | list | tuple):
         return value
     if not depth:

@@ -94,6 +94,7 @@ async def test_jobs_and_how_they_went_are_told():
         await at.services.scheduler.stop()
         stopped = (await at.client.get("/readyz")).json()["parts"]["scheduler"]
     assert {name: one["result"] for name, one in schedules.items()} == {
+        "approvals": "approvals of 0 runs expired",
         "deleted_space": "0 bytes given back",
         "idempotency_keys": "0 expired idempotency keys removed",
         "request_counts": "0 counts of requests removed",

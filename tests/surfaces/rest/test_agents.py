@@ -321,3 +321,11 @@ async def test_json_that_is_nested_too_deep_is_refused(body, depth, status):
         )
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_number_that_is_too_large_for_json_is_refused():
+    async with house() as at:
+        answer = await at.client.post(
+            "/chat/run", content='{"input": "x", "context": {"a": 1%s}}' % ("0" * 400), headers=JSON
+        )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

@@ -99,6 +99,7 @@ TAGS = [
     {"name": "conversations", "description": "List, search, read, arrange, branch and delete what was said."},
     {"name": "threads", "description": "Talk to the coaches, in threads: conversations under another name."},
     {"name": "runs", "description": "Follow, await, list and cancel runs."},
+    {"name": "approvals", "description": "What agents may do only once a person has agreed: list what waits, decide."},
     {"name": "usage", "description": "What model calls used, and what they cost."},
     {"name": "administration", "description": "For administrators of a tenant."},
     {"name": "operations", "description": "For those who keep the server running."},
