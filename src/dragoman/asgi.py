@@ -16,11 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from dragoman.application.runs import StartRun
 from dragoman.application.services import Services
-from dragoman.bootstrap import Application, build, find, key_of
+from dragoman.bootstrap import Application, build
 from dragoman.domain.identity import LOCAL, Principal
 from dragoman.domain.items import Content
 from dragoman.domain.runs import Run, RunOptions
 from dragoman.settings import LOOPBACK, Settings
+from dragoman.sources import find, key_of
 from dragoman.surfaces.http.app import Access, HttpOptions, create_http_app
 from dragoman.surfaces.openai import ENVELOPES, openai_routers
 from dragoman.surfaces.rest import create_agent_routes, native_routers

@@ -1,15 +1,11 @@
 """The one place that knows every concrete class: builds the application from settings, parts replaceable by argument."""
 
-import importlib
-import importlib.util
 import logging
 import secrets
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity.local import LocalAuthenticator
@@ -35,7 +31,7 @@ from dragoman.application.services import Check, Services
 from dragoman.application.tools import ToolLimits, Tools, Workbench
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
-from dragoman.domain.agents import AgentSpec, check_key, key_from
+from dragoman.domain.agents import AgentSpec, check_key
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
 from dragoman.domain.runs import Habits
@@ -60,7 +56,8 @@ from dragoman.ports.usage import UsageLedger
 from dragoman.ports.web import Web
 from dragoman.providers.registry import ProviderRegistry
 from dragoman.settings import Settings, WrongSettings
-from dragoman.tools import BUILTIN as BUILTIN_TOOLS
+from dragoman.sources import Found, keyed
+from dragoman.sources.check import Checker
 from dragoman.tools import BuiltinTools
 
 if TYPE_CHECKING:
@@ -133,6 +130,8 @@ class Application:
     store: Store
     providers: Mapping[str, Provider]
     signals: Signals
+    agents: Mapping[str, Any]  # by key
+    tools: BuiltinTools  # those of the server, unless it was given a registry of somebody else's
     _running: AsyncExitStack | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -157,6 +156,22 @@ class Application:
         """Serve one more agent; the provider that plays its kind takes it."""
         name = self.settings.default_provider or self.settings.providers[0]
         self.providers[name].add({check_key(key): agent})
+
+    def replace_agents(self, found: Found) -> None:
+        """Serve what was found instead of what was given, from the next run on. If that cannot be, all stays as it was."""
+        known = keyed(builtin_agents(self.settings), found.agents, found)
+        before = self.tools.replace(BuiltinTools().plus(found.tools).tools)
+        replaced: list[Provider] = []
+        try:
+            for provider in self.providers.values():
+                provider.replace(known)
+                replaced.append(provider)
+        except Exception:
+            self.tools.replace(before)
+            for provider in replaced:
+                provider.replace(self.agents)
+            raise
+        self.agents = known
 
     @property
     def started(self) -> bool:
@@ -197,9 +212,10 @@ def build(
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
+    known = keyed(builtin_agents(settings), agents)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
-        providers = build_providers(settings, agents, registered, bench, kept_there)
+        providers = build_providers(settings, known, registered, bench, kept_there)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
     log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
     allowed = allowances or read_allowances(settings)
@@ -261,7 +277,8 @@ def build(
         endpoints=lambda: endpoint_stats(registry.providers.values()),
         connections=store.connections,
     )
-    return Application(settings, services, store, registry.providers, signals)
+    held = registered if isinstance(registered, BuiltinTools) else BuiltinTools()
+    return Application(settings, services, store, registry.providers, signals, known, held)
 
 
 def cleanup_jobs(settings: Settings, store: Store, clock: Clock, cleared: cleanup.Cleared) -> tuple[Job, ...]:
@@ -376,19 +393,21 @@ def _claims(settings: Settings) -> "Claims":
 # Providers -----------------------------------------------------------------------------------------------------------
 
 
+def builtin_agents(settings: Settings) -> tuple[AgentSpec, ...]:
+    return (*(BUILTIN if settings.builtin_agents else ()), *((plain,) if settings.plain_models else ()))
+
+
 def build_providers(
     settings: Settings,
-    agents: Iterable[Any] | Mapping[str, Any],
+    known: Mapping[str, Any],
     tools: ToolRegistry,
     bench: Workbench,
     conversations: ProviderConversations | None = None,
 ) -> dict[str, Provider]:
     """The enabled providers, each with the agents it can play. With ``conversations``, a model's endpoint keeps some, too."""
-    ours = (*(BUILTIN if settings.builtin_agents else ()), *((plain,) if settings.plain_models else ()))
-    keyed = keyed_agents(ours, agents)
     builders: dict[str, Callable[[], Provider]] = {
-        "openai": lambda: _openai(settings, keyed, tools, bench, conversations),
-        "scripted": lambda: _scripted(settings, keyed, tools, bench),
+        "openai": lambda: _openai(settings, known, tools, bench, conversations),
+        "scripted": lambda: _scripted(settings, known, tools, bench),
     }
     providers: dict[str, Provider] = {}
     for name in settings.providers:
@@ -396,6 +415,19 @@ def build_providers(
             raise WrongSettings(f"DRAGOMAN_PROVIDERS: there is no provider {name!r}. Known: {', '.join(builders)}.")
         providers[name] = builders[name]()
     return providers
+
+
+def checker(settings: Settings, found: Found) -> Checker:
+    """What looks for mistakes in the agents that a server with these settings would have."""
+    tools = BuiltinTools().plus(found.tools)
+    agents = keyed(builtin_agents(settings), found.agents, found)
+    return Checker(agents, found, tools.tools, (), read_models(settings))
+
+
+def refuse_mistakes(settings: Settings, found: Found) -> None:
+    """``WrongSettings`` that names all that cannot be right about agents."""
+    if problems := checker(settings, found).problems():
+        raise WrongSettings("\n".join(map(str, problems)))
 
 
 def _openai(
@@ -429,94 +461,3 @@ def _scripted(settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry
 
     specs = [agent for agent in agents.values() if isinstance(agent, AgentSpec)]
     return build_scripted_provider(specs, tools=tools, bench=bench, prices=read_models(settings).prices)
-
-
-# Agents --------------------------------------------------------------------------------------------------------------
-
-
-def keyed_agents(builtin: Sequence[AgentSpec], given: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """All agents by key. One that is given replaces a built-in of the same key; two of the same key are refused."""
-    keyed: dict[str, Any] = {}
-    pairs = given.items() if isinstance(given, Mapping) else ((key_of(agent), agent) for agent in given)
-    for key, agent in pairs:
-        if keyed.setdefault(key, agent) is not agent:
-            raise WrongSettings(f"Two agents have the key {key!r} (it comes from the name). Give one another name.")
-    return {**{spec.key: spec for spec in builtin if spec.key not in keyed}, **keyed}
-
-
-def key_of(agent: Any) -> str:
-    return agent.key if isinstance(agent, AgentSpec) else key_from(agent.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What Python files bring to a server."""
-
-    agents: list[Any]
-    tools: list[Tool]
-
-
-def find(sources: Iterable[str]) -> Found:
-    """Every agent and every tool at the top level of Python files or modules: ``my_agents.py``, ``package.module``."""
-    agents: dict[int, Any] = {}
-    tools: dict[int, Tool] = {}
-    for source in sources:
-        values = list(vars(_load_module(source)).values())
-        agents_here = {id(value): value for value in values if is_agent(value)}
-        tools_here = {id(value): value for value in values if isinstance(value, Tool)}
-        if not agents_here and not tools_here:
-            raise WrongSettings(f"{source}: there is no Agent at its top level.")
-        agents |= agents_here
-        tools |= {key: tool for key, tool in tools_here.items() if tool not in BUILTIN_TOOLS}
-    return Found(list(agents.values()), list(tools.values()))
-
-
-def is_agent(value: Any) -> bool:
-    """An ``AgentSpec``, or an agent of the SDK, told by its class's name so that asking does not import the SDK."""
-    kinds = type(value).__mro__
-    return isinstance(value, AgentSpec) or any(k.__name__ == "Agent" and k.__module__ == "agents.agent" for k in kinds)
-
-
-def _load_module(source: str) -> Any:
-    path = Path(source)
-    if path.suffix != ".py" and not path.is_dir():
-        return _import(source)
-    if not path.exists():
-        raise WrongSettings(f"{source}: there is no such file.")
-    path = path.resolve()
-    if path.name == "__init__.py":
-        path = path.parent
-    if path.is_dir() or (path.parent / "__init__.py").is_file():
-        return _import_from_package(path)
-    _make_importable(path.parent)
-    spec = importlib.util.spec_from_file_location(f"dragoman_agents_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _import_from_package(path: Path) -> Any:
-    names = [path.stem]
-    while (path.parent / "__init__.py").is_file():
-        path = path.parent
-        names.insert(0, path.name)
-    _make_importable(path.parent)
-    return _import(".".join(names))
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
-            raise WrongSettings(f"{name}: there is no such module or file.") from None
-        raise
-
-
-def _make_importable(folder: Path) -> None:
-    """Its neighbours can be imported; last on the path, so that a file named ``agents.py`` hides no library."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))

@@ -241,8 +241,8 @@ class Settings(BaseSettings):
     agents: Names = _setting(
         (),
         "DRAGOMAN_AGENTS",
-        about="Python files or modules with agents, as given to `dragoman serve`.",
-        example="my_agents.py",
+        about="Files, folders or modules with agents, as given to `dragoman serve`.",
+        example="agents/",
     )
     builtin_agents: bool = _setting(
         True, "DRAGOMAN_BUILTIN_AGENTS", about="Whether the built-in agents are served as well.", example="false"

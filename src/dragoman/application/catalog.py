@@ -22,7 +22,7 @@ class Catalog:
     def find(self, principal: Principal, key: str) -> AgentCard:
         """The agent of that key, as the principal's provider plays it, else any other that can."""
         for provider in self._preferred(principal):
-            if card := provider.agents.get(key):
+            if (card := provider.agents.get(key)) and card.public:
                 return card
         raise NotFound("agent", key)
 
@@ -31,7 +31,7 @@ class Catalog:
         for provider in self._preferred(principal):
             for key, card in provider.agents.items():
                 cards.setdefault(key, card)
-        return list(cards.values())
+        return [card for card in cards.values() if card.public]
 
     def _preferred(self, principal: Principal) -> Sequence[Provider]:
         first = self.providers[self.choose(principal)]

@@ -1,15 +1,16 @@
 """The Player: plays one run with its provider's runtime. The one place where events enter a log."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
 from dragoman.domain.approvals import Approval, ApprovalStatus
-from dragoman.domain.errors import BudgetExhausted, DragomanError, Invalid, StorageUnavailable
+from dragoman.domain.errors import BudgetExhausted, DragomanError, Invalid, RunTimedOut, StorageUnavailable
 from dragoman.domain.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -195,7 +196,8 @@ class Player:
             turn = await _patiently(performance, lambda: self.turn(run, earlier, held=performance.held))
             turn = replace(turn, stop=performance.stop, spending=self.spending(run))
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
-            outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
+            with self._in_time(run, performance):
+                outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
             outcome = replace(outcome, final_output=storable_json(outcome.final_output))
         except asyncio.CancelledError:
             if not performance.stopped:
@@ -211,6 +213,20 @@ class Player:
             logger.exception("run failed through a fault of ours")
             return _failed(run, INTERNAL, story)
         return _completed(run, outcome, story)
+
+    @contextlib.contextmanager
+    def _in_time(self, run: Run, performance: Performance) -> Iterator[None]:
+        """End the run when it has been played for as long as its agent may be."""
+        card = self.providers[run.provider].agents.get(run.agent)
+        if card is None or card.max_seconds is None:
+            yield
+            return
+        too_late = RunError(RunTimedOut.code, RunTimedOut.message)
+        timer = asyncio.get_running_loop().call_later(card.max_seconds, performance.abort, too_late)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def turn(self, run: Run, earlier: Sequence[Event], *, held: Callable[[], Awaitable[None]]) -> Turn:
         """What a runtime needs to play a run whose log knows all this already."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import budgets, cleanup, db, doctor, keys, migrate, runs, serve, sessions, settings
+from dragoman.cli import agents, budgets, cleanup, db, doctor, keys, migrate, runs, serve, sessions, settings
 
 app = typer.Typer(
     name="dragoman",
@@ -23,6 +23,7 @@ app.command("migrate")(migrate.migrate)
 app.command("budgets")(budgets.budgets)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
+app.add_typer(agents.app, name="agents")
 app.add_typer(runs.app, name="runs")
 app.add_typer(keys.app, name="keys")
 app.command("audit")(keys.audit)

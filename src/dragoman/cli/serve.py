@@ -6,24 +6,26 @@ import gc
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from dragoman.asgi import Dragoman
+    from dragoman.cli.reload import Reloader
     from dragoman.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 def serve(
-    agents: Annotated[list[str] | None, typer.Argument(help="Python files or modules with agents.")] = None,
+    agents: Annotated[list[str] | None, typer.Argument(help="Files, folders or modules with agents.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on (PORT).")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes (WEB_CONCURRENCY).")] = None,
     role: Annotated[str | None, typer.Option(help="api, worker or both (DRAGOMAN_ROLE).")] = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Serve changed agents and tools without a restart.")] = False,
     timeout_keep_alive: Annotated[int, typer.Option(help="Seconds an idle connection is kept.")] = 5,
 ) -> None:
     """Serve the built-in agents and every agent found in AGENTS."""
@@ -44,13 +46,11 @@ def serve(
     os.environ.update(
         {"DRAGOMAN_AGENTS": ",".join(settings.agents), "HOST": settings.host, "DRAGOMAN_ROLE": settings.role}
     )
-    if reload:
-        uvicorn.run("dragoman.asgi:app", reload=True, reload_dirs=[os.getcwd()], **options)  # noqa: PTH109
-    elif settings.workers > 1:
+    if settings.workers > 1 and not reload:
         asyncio.run(_refuse_early(settings))
         uvicorn.run("dragoman.asgi:app", workers=settings.workers, timeout_worker_healthcheck=30, **options)
     else:
-        _run(settings, options)
+        _run(settings, options, reload=reload)
 
 
 def server_options(settings: "Settings") -> dict[str, Any]:
@@ -79,15 +79,19 @@ async def _refuse_early(settings: "Settings") -> None:
     await store.stop()
 
 
-def _run(settings: "Settings", options: dict[str, Any]) -> None:
+def _run(settings: "Settings", options: dict[str, Any], *, reload: bool) -> None:
     from dragoman.asgi import create_app
-    from dragoman.bootstrap import find
+    from dragoman.bootstrap import refuse_mistakes
+    from dragoman.cli.reload import Reloader
+    from dragoman.sources import find
 
     found = find(settings.agents)
-    run(create_app(found.agents, tools=found.tools, settings=settings), options)
+    refuse_mistakes(settings, found)
+    app = create_app(found.agents, tools=found.tools, settings=settings)
+    run(app, options, Reloader(app.application, settings.agents) if reload else None)
 
 
-def run(app: "Dragoman", options: dict[str, Any]) -> None:
+def run(app: "Dragoman", options: dict[str, Any], reloader: "Reloader | None" = None) -> None:
     """Serve an application from this process, with these options for Uvicorn, until it is told to stop."""
     import uvicorn
 
@@ -100,10 +104,22 @@ def run(app: "Dragoman", options: dict[str, Any]) -> None:
         logger.info("serving %s", ", ".join(card.key for card in app.application.services.catalog.list(LOCAL)))
         signal.signal(signal.SIGTERM, _stopped)
         _settle_garbage()
-        await uvicorn.Server(config).serve()
+        async with _watching(reloader) if reloader else contextlib.nullcontext():
+            await uvicorn.Server(config).serve()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, contextlib.suppress(KeyboardInterrupt):
         runner.run(start_and_serve())
+
+
+@contextlib.asynccontextmanager
+async def _watching(reloader: "Reloader") -> AsyncIterator[None]:
+    watching = asyncio.create_task(reloader.watch(), name="reload")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
 
 
 def _stopped(*_: object) -> None:

@@ -34,6 +34,7 @@ DragomanError
 │   └── TokensUsedUp
 └── RunFailure                 the run itself could not end well
     ├── MaxTurnsExceeded
+    ├── RunTimedOut
     ├── ToolFailed
     ├── GuardrailBlocked
     ├── Interrupted            the processes that played it died, too often
@@ -244,6 +245,11 @@ class RunFailure(DragomanError):
 class MaxTurnsExceeded(RunFailure):
     code = "max_turns_exceeded"
     message = "The agent did not finish within its limit of turns."
+
+
+class RunTimedOut(RunFailure):
+    code = "run_timed_out"
+    message = "The agent did not finish within its time."
 
 
 class ToolFailed(RunFailure):

@@ -16,7 +16,7 @@ BUILTIN: tuple[Tool, ...] = (calculate, current_time)
 class BuiltinTools:
     """The tools that come with the server, unless others are given."""
 
-    tools: Mapping[str, Tool] = field(default_factory=lambda: {tool.name: tool for tool in BUILTIN})
+    tools: dict[str, Tool] = field(default_factory=lambda: {tool.name: tool for tool in BUILTIN})
 
     def plus(self, more: Iterable[Tool]) -> "BuiltinTools":
         """With more of them. One of the name of a built-in takes its place; two of the same name are refused."""
@@ -25,6 +25,13 @@ class BuiltinTools:
             if added.setdefault(tool.name, tool) is not tool:
                 raise Invalid(f"Two tools have the name {tool.name!r}. Give one another name.", field="tools")
         return BuiltinTools({**self.tools, **added})
+
+    def replace(self, tools: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        """Hold these from now on; gives those that it held."""
+        before = dict(self.tools)
+        self.tools.clear()
+        self.tools.update(tools)
+        return before
 
     def get(self, name: str) -> Tool:
         try:

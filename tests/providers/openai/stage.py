@@ -104,7 +104,7 @@ class Stage:
             conversation_id=None,
             session_id=None,
             input=given,
-            created_at=datetime.now(UTC),
+            created_at=named.pop("created_at", None) or datetime.now(UTC),
             options=options,
             context=named.pop("context", {}),
             trace=named.pop("trace", None),

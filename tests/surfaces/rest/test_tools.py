@@ -1,7 +1,7 @@
 """The tools over HTTP."""
 
 from dragoman import tool
-from dragoman.bootstrap import find
+from dragoman.sources import find
 from dragoman.testing import app_with, call, say
 from tests.surfaces.house import house
 

@@ -180,9 +180,10 @@ async def _database(settings: "Settings", user: str, tenant: str) -> "AsyncItera
 async def _replay(run_id: str, agents: list[str], user: str, tenant: str) -> "Replayed":
     from dragoman.adapters.sql import SqlStore
     from dragoman.application.replay import replay
-    from dragoman.bootstrap import build, find, shared_engine
+    from dragoman.bootstrap import build, shared_engine
     from dragoman.domain.identity import Principal
     from dragoman.settings import Settings
+    from dragoman.sources import find
 
     settings = Settings.load()
     store = SqlStore(shared_engine(settings))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents import Agent, Model, ModelProvider, RunConfig, set_trace_processors
@@ -42,14 +42,26 @@ class OpenAIProvider:
     realtime: RealtimeChannelFactory | None = None
 
     def add(self, agents: Mapping[str, Agent[Any] | AgentSpec]) -> None:
-        made = registry.sdk_agents(agents, self.tools)
+        made = registry.sdk_agents(agents, self.tools, self.runtime.graph.registered)
         self.runtime.graph.add(made)
+        self._describe(agents, made)
+
+    def replace(self, agents: Mapping[str, Agent[Any] | AgentSpec]) -> None:
+        made = registry.sdk_agents(agents, self.tools)
+        registry.check_handoffs(made)
+        self.runtime.graph.replace(made)
+        self.runtime.max_turns.clear()
+        self.agents.clear()
+        self._describe(agents, made)
+
+    def _describe(self, agents: Mapping[str, Agent[Any] | AgentSpec], made: Mapping[str, Agent[Any]]) -> None:
         for key, agent in made.items():
             model = self.models.name_of(agent.model)
-            self.agents[key] = registry.card(key, agent, provider=NAME, model=model, keys=self.runtime.graph.keys)
+            card = registry.card(key, agent, provider=NAME, model=model, keys=self.runtime.graph.keys)
             if isinstance(spec := agents[key], AgentSpec):
                 self.runtime.max_turns[key] = spec.max_turns
-                self.agents[key] = replace(self.agents[key], habits=spec.habits)
+                card = registry.declared(card, spec)
+            self.agents[key] = card
 
     def endpoints(self) -> Mapping[str, EndpointStats]:
         return self.models.stats()
@@ -118,5 +130,5 @@ def build_openai_provider(
         kept_there = EndpointConversations(conversations, Wire(there, there.limits or limits), has)
     graph = Graph(models, bench or Workbench())
     provider = OpenAIProvider(OpenAIRuntime(graph, config, conversations=kept_there), models, tools)
-    provider.add(agents)
+    provider.replace(agents)
     return provider

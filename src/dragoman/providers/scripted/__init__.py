@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dragoman.application.tools import Workbench, card_of
 from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard
@@ -26,7 +27,15 @@ class ScriptedProvider:
     def add(self, agents: Mapping[str, AgentSpec]) -> None:
         for key, spec in agents.items():
             self.agents[key] = _card(key, spec, self.runtime.tools)
-            self.runtime.max_turns[key] = spec.max_turns
+            self.runtime.specs[key] = spec
+
+    def replace(self, agents: Mapping[str, Any]) -> None:
+        specs = {key: agent for key, agent in agents.items() if isinstance(agent, AgentSpec)}
+        cards = {key: _card(key, spec, self.runtime.tools) for key, spec in specs.items()}
+        self.agents.clear()
+        self.agents.update(cards)
+        self.runtime.specs.clear()
+        self.runtime.specs.update(specs)
 
     async def start(self) -> None:
         pass
@@ -60,9 +69,12 @@ def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
         provider=NAME,
         description=spec.description,
         model=MODEL,
-        instructions=spec.instructions,
+        instructions=spec.instructions if spec.template is None else spec.template,
         tools=tuple(card_of(tools.get(name)) if tools else ToolCard(name) for name in spec.tools),
         handoffs=spec.handoffs,
-        capabilities={"streaming": True},
+        capabilities={"streaming": True, "structured_output": spec.output is not None},
         habits=spec.habits,
+        max_seconds=spec.max_seconds,
+        mcp=spec.mcp,
+        public=spec.public,
     )

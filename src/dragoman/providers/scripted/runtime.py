@@ -9,7 +9,7 @@ from typing import Any
 
 from dragoman.application.tools import Asking, Result, Workbench, refusal
 from dragoman.application.tools import Call as ToolCall
-from dragoman.domain.agents import AgentCard
+from dragoman.domain.agents import AgentCard, AgentSpec
 from dragoman.domain.errors import MaxTurnsExceeded, NotFound, ReplayDiverged
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
 from dragoman.domain.ids import new_id
@@ -20,6 +20,7 @@ from dragoman.domain.tools import Tool
 from dragoman.domain.usage import Usage
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from dragoman.ports.tools import ToolRegistry
+from dragoman.providers.scripted.answers import read_answer
 from dragoman.providers.scripted.script import Call, Calls, Fail, HandOff, Say, Script, Stall, Step, commands
 
 MODEL = "scripted"
@@ -33,7 +34,7 @@ class ScriptedRuntime:
     tools: ToolRegistry | None
     bench: Workbench
     seconds_per_piece: float = 0.0
-    max_turns: dict[str, int] = field(default_factory=dict)  # by agent
+    specs: dict[str, AgentSpec] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
@@ -48,7 +49,8 @@ class ScriptedRuntime:
                 return Outcome(performance.last_said, RunStatus.CANCELLED, turns=performance.turns)
         if turn.journal.answer("", performance.turns):  # it ended before its log does
             raise ReplayDiverged
-        return Outcome(performance.last_said, response_id=f"resp_{turn.run.id}", turns=performance.turns)
+        final_output = performance.last_said if performance.handed_back else performance.answer()
+        return Outcome(final_output, response_id=f"resp_{turn.run.id}", turns=performance.turns)
 
     def _steps(self, turn: Turn) -> list[Step]:
         script = self.scripts.get(turn.run.agent)
@@ -72,6 +74,13 @@ class _Performance:
         self._calls = 0
         self._reservation = ""
         self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.input))
+
+    def answer(self) -> Any:
+        """What was said last, in the form that the speaking agent's answers have."""
+        spec = self._runtime.specs.get(self._agent)
+        if spec is None or spec.output is None or self.last_said is None:
+            return self.last_said
+        return read_answer(spec.output, self.last_said)
 
     async def step(self, step: Step) -> None:
         if not self._turn.journal.answer("", self.turns):
@@ -234,7 +243,8 @@ class _Performance:
         return answer is not None
 
     def _next_turn(self) -> None:
-        limit = self._turn.max_turns or self._runtime.max_turns.get(self._turn.run.agent, MAX_TURNS)
+        spec = self._runtime.specs.get(self._turn.run.agent)
+        limit = self._turn.max_turns or (spec.max_turns if spec else MAX_TURNS)
         if self.turns >= limit:
             raise MaxTurnsExceeded
         self.turns += 1

@@ -66,6 +66,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.TokensUsedUp: Row(429, "Tokens used up", retry_after=60),
     errors.RunFailure: Row(500, "Run failed"),
     errors.MaxTurnsExceeded: Row(422, "Too many turns"),
+    errors.RunTimedOut: Row(504, "Too slow"),
     errors.ToolFailed: Row(502, "Tool failed"),
     errors.GuardrailBlocked: Row(400, "Blocked by a guardrail"),
     errors.Interrupted: Row(503, "Interrupted", retry_after=2),

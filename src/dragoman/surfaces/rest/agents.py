@@ -222,7 +222,13 @@ STARTING = (
     *(errors.StorageUnavailable, errors.ShuttingDown),
 )
 ENDING = (
-    *(errors.GuardrailBlocked, errors.BudgetExhausted, errors.MaxTurnsExceeded, errors.ConversationDeleted),
+    *(
+        errors.GuardrailBlocked,
+        errors.BudgetExhausted,
+        errors.MaxTurnsExceeded,
+        errors.RunTimedOut,
+        errors.ConversationDeleted,
+    ),
     *(errors.RunFailure, errors.ModelRefused, errors.ModelBroken, errors.ToolFailed),
     *(errors.ModelRateLimited, errors.ModelUnavailable, errors.Interrupted),
 )

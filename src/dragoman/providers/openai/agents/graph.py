@@ -27,7 +27,7 @@ from agents.models.default_models import get_default_model_settings
 from dragoman.application.tools import Workbench
 from dragoman.domain.agents import key_from
 from dragoman.domain.endpoints import EndpointStats
-from dragoman.domain.errors import Invalid, ModelRefused
+from dragoman.domain.errors import Invalid, ModelRefused, NotFound
 from dragoman.domain.prices import Prices
 from dragoman.domain.tools import Tool as OurTool
 from dragoman.providers.openai.agents.models.direct import DirectModel
@@ -93,6 +93,7 @@ class Graph:
         self.keys: dict[int, str] = {}  # of registered agents, by identity
         self._clones: dict[int, Agent[Any]] = {}
         self._originals: dict[int, weakref.ref[Agent[Any]]] = {}  # by the id of the clone
+        self._spoken_of: dict[int, str] = {}  # the keys of clones, which may outlive their originals in a run
         self._agents: dict[str, Agent[Any]] = {}
 
     def add(self, agents: Mapping[str, Agent[Any]]) -> None:
@@ -100,7 +101,20 @@ class Graph:
         self._agents.update(agents)
         self.keys.update({id(agent): key for key, agent in agents.items()})
 
+    def replace(self, agents: Mapping[str, Agent[Any]]) -> None:
+        """Register these instead of those that were. Runs that are being played keep their clones."""
+        self._agents.clear()
+        self.keys.clear()
+        self._clones.clear()
+        self.add(agents)
+
+    @property
+    def registered(self) -> Mapping[str, Agent[Any]]:
+        return self._agents
+
     def __getitem__(self, key: str) -> Agent[Any]:
+        if key not in self._agents:  # since the run was accepted
+            raise NotFound("agent", key)
         return self.clone(self._agents[key])
 
     def original(self, key: str) -> Agent[Any]:
@@ -109,6 +123,8 @@ class Graph:
 
     def key_of(self, agent: Agent[Any]) -> str:
         """The key of an agent or its clone. One that is not registered gets the key it would have."""
+        if key := self._spoken_of.get(id(agent)):
+            return key
         original = self._originals.get(id(agent), lambda: None)() or agent
         if key := self.keys.get(id(original)):
             return key
@@ -136,11 +152,14 @@ class Graph:
         key, clone_key = id(agent), id(clone)
         self._clones[key] = clone
         self._originals[clone_key] = weakref.ref(agent)
-        weakref.finalize(agent, self._forget, key, clone_key)  # one that a tool made for itself does not stay for good
+        self._spoken_of[clone_key] = self.key_of(agent)
+        # One that a tool made for itself does not stay for good; nor does one that was replaced.
+        weakref.finalize(agent, self._clones.pop, key, None)
+        weakref.finalize(clone, self._forget, clone_key)
 
-    def _forget(self, key: int, clone_key: int) -> None:
-        self._clones.pop(key, None)
+    def _forget(self, clone_key: int) -> None:
         self._originals.pop(clone_key, None)
+        self._spoken_of.pop(clone_key, None)
 
     def _settings(self, agent: Agent[Any]) -> ModelSettings:
         """Without the SDK's retries: one logical call is one answer. Its defaults fit the model that will really answer."""
@@ -150,7 +169,9 @@ class Graph:
         usage = True if settings.include_usage is None else settings.include_usage
         return replace(settings, retry=None, include_usage=usage)
 
-    def _handoff(self, target: "Agent[Any] | Handoff[Any, Any]") -> "Agent[Any] | Handoff[Any, Any]":
+    def _handoff(self, target: "Agent[Any] | Handoff[Any, Any] | str") -> "Agent[Any] | Handoff[Any, Any]":
+        if isinstance(target, str):  # a key
+            return self[target]
         if isinstance(target, Agent):
             return self.clone(target)
         invoke = target.on_invoke_handoff

@@ -43,7 +43,7 @@ def with_additions(request: Request, options: RunOptions, *, first: bool) -> Req
         system_instructions="\n\n".join(filter(None, (request.system_instructions, options.instructions))) or None,
         tools=[*request.tools, *map(_function_tool, options.tools)],
         output_schema=request.output_schema if options.output is None else _OutputSchema(options.output),
-        model_settings=request.model_settings.resolve(_settings(options.choices, first=first)),
+        model_settings=request.model_settings.resolve(settings_of(options.choices, first=first)),
     )
 
 
@@ -53,7 +53,8 @@ def _check_names(request: Request, declared: frozenset[str]) -> None:
         raise Invalid(f"There is a tool {name!r} already.", field="tools")
 
 
-def _settings(choices: ModelChoices | None, *, first: bool) -> ModelSettings:
+def settings_of(choices: ModelChoices | None, *, first: bool) -> ModelSettings:
+    """Choices as the SDK's settings."""
     if choices is None:
         return ModelSettings()
     chosen = {_SETTINGS[f.name]: getattr(choices, f.name) for f in fields(choices) if f.name in _SETTINGS}
