@@ -57,16 +57,17 @@ async def test_a_broken_file_changes_nothing_and_the_log_says_what_is_wrong(fold
 
 @pytest.mark.parametrize("provider", ["openai", "scripted"])
 async def test_changed_python_brings_its_tools_and_its_neighbours_anew(folder, provider):
-    (folder / "words_of_ben.py").write_text('WORD = "old"\n')
+    words = folder / f"words_for_{provider}.py"  # a name of its own: modules stay loaded
+    words.write_text('WORD = "old"\n')
     (folder / "ben.py").write_text(
-        "from words_of_ben import WORD\nfrom dragoman import AgentSpec, tool\n\n"
+        f"from {words.stem} import WORD\nfrom dragoman import AgentSpec, tool\n\n"
         '@tool\nasync def word() -> str:\n    """A word."""\n    return WORD\n\n'
         'ben = AgentSpec("ben", "Ben", tools=("word",))\n'
     )
     async with built(folder, provider) as app:
         await app.run("ben", "/call word", session_id="s")
         assert "old" in await said(app)
-        (folder / "words_of_ben.py").write_text('WORD = "newer"\n')
+        words.write_text('WORD = "newer"\n')
         assert await Reloader(app.application, [str(folder)]).reload()
         await app.run("ben", "/call word", session_id="s")
         assert "newer" in await said(app)

@@ -8,7 +8,7 @@ import pytest
 
 from dragoman.domain.conversations import Change, Conversation
 from dragoman.domain.errors import Invalid, NotFound
-from dragoman.domain.events import Delta, RunFailed
+from dragoman.domain.events import AgentUpdated, Delta, RunFailed
 from dragoman.domain.items import message, text_of
 from dragoman.domain.runs import RunStatus
 from dragoman.ports.runs import IdempotencyKey
@@ -196,6 +196,14 @@ async def test_whoever_spoke_last_on_the_current_branch_is_known_to_the_owner(ta
     for other in (TOM, ELSEWHERE):
         assert await store.sessions.speakers(other, [id]) == {}
     assert await store.sessions.speakers(SARAH, []) == {}
+
+
+async def test_whoever_took_over_in_the_last_run_is_who_spoke_last(talk: Talk, store: Store):
+    run = await talk.playing(agent="triage")
+    await talk.write(run, AgentUpdated("General", "general", "triage"), AgentUpdated("Health", "health", "general"))
+    await talk.finish(run)
+    assert run.conversation_id is not None
+    assert await store.sessions.speakers(SARAH, [run.conversation_id]) == {run.conversation_id: "health"}
 
 
 async def test_conversations_in_which_nothing_was_said_for_a_while_are_put_away(talk: Talk, store: Store):

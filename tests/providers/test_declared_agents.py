@@ -69,7 +69,8 @@ async def test_an_agent_that_is_not_public_is_reached_by_a_hand_off_and_in_no_ot
         assert [card.key for card in app.application.services.catalog.list(LOCAL)] == ["desk"]
         with pytest.raises(NotFound):
             await app.run("clerk", "Hello")
-        run = await app.run("desk", "/handoff clerk\n/say done", session_id="s")
+        over = "/handoff clerk" if provider == "scripted" else "/call transfer_to_clerk"
+        run = await app.run("desk", f"{over}\n/say done", session_id="s")
         speakers = await app.application.services.conversations.speakers(LOCAL, [run.conversation_id])
     assert run.final_output == "done"
     assert speakers[run.conversation_id] == "clerk"

@@ -72,8 +72,8 @@ class SessionStore(Protocol):
         ...
 
     async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
-        """The agent of the run that the current branch of each conversation ends with. Those of somebody else, and those in
-        which no agent was asked yet, are missing."""
+        """The agent that the run ended with which the current branch of each conversation ends: the one that was asked, or the
+        last that took over from it. Those of somebody else, and those in which no agent was asked yet, are missing."""
         ...
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:

@@ -22,6 +22,7 @@ from dragoman.domain.conversations import (
     words_of,
 )
 from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound
+from dragoman.domain.events import AgentUpdated
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id
 from dragoman.domain.items import WITHHELD, Item, NewItem
@@ -97,8 +98,17 @@ class MemorySessions:
             head = self._branch(conversation, None, field="branch").head
             run = self.state.runs.get(self.state.items[id][head].run_id or "") if head else None
             if run is not None:
-                found[id] = run.agent
+                found[id] = self._last_agent(run)
         return found
+
+    def _last_agent(self, run: Run) -> str:
+        """The one that was asked, or the last that took over."""
+        agent = run.agent
+        for row in self.state.logs[run.id]:
+            for recorded in row.events():
+                if isinstance(recorded.event, AgentUpdated):
+                    agent = recorded.event.agent
+        return agent
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
         conversation = self.state.conversation(principal, name)

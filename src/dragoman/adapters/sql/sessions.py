@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
 from dragoman.adapters.sql.engine import Dialect, Engine, Script
 from dragoman.adapters.sql.items import FIND_BY, LOCK, Addition, chain, found_by, take_out
@@ -52,7 +54,9 @@ ON CONFLICT (tenant, owner, key) DO NOTHING RETURNING id
 """
 
 SPEAKER = """
-SELECT conversations.id, runs.agent FROM conversations JOIN branches ON branches.id = conversations.branch
+SELECT conversations.id, runs.agent,
+  (SELECT content FROM events WHERE run_id = runs.id AND kind = 'agent' ORDER BY position DESC LIMIT 1)
+FROM conversations JOIN branches ON branches.id = conversations.branch
   JOIN items ON items.id = branches.head JOIN runs ON runs.id = items.run_id
 WHERE conversations.id = :id AND conversations.tenant = :tenant AND conversations.owner = :owner
 """
@@ -309,7 +313,7 @@ def _change(principal: Principal, name: str, change: Change) -> Script[Conversat
 def _speakers(principal: Principal, conversation_ids: Sequence[str]) -> Script[Mapping[str, str]]:
     where = {"tenant": principal.tenant, "owner": principal.user}
     rows = yield SPEAKER, [{"id": id, **where} for id in conversation_ids]
-    return dict(rows)
+    return {id: agent if taken_over is None else orjson.loads(taken_over)["agent"] for id, agent, taken_over in rows}
 
 
 def _fork(principal: Principal, name: str, at: str) -> Script[Branch]:
