@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity.local import LocalAuthenticator
+from dragoman.adapters.memory.notes import MemoryNotes
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.allowances import Allowances, read_allowances
@@ -45,6 +46,7 @@ from dragoman.ports.events import EventLog
 from dragoman.ports.identity import Authenticator
 from dragoman.ports.keys import KeyStore
 from dragoman.ports.limits import RequestCounts
+from dragoman.ports.notes import NoteStore
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
@@ -59,6 +61,7 @@ from dragoman.settings import Settings, WrongSettings
 from dragoman.sources import Found, keyed
 from dragoman.sources.check import Checker
 from dragoman.tools import BuiltinTools
+from dragoman.tools.coaching import coaching_tools
 
 if TYPE_CHECKING:
     from dragoman.adapters.identity.tokens import Claims, KeySource
@@ -106,6 +109,9 @@ class Store(Protocol):
 
     @property
     def request_counts(self) -> RequestCounts: ...
+
+    @property
+    def notes(self) -> NoteStore: ...
 
     @property
     def schedules(self) -> ScheduleStore: ...
@@ -160,7 +166,8 @@ class Application:
     def replace_agents(self, found: Found) -> None:
         """Serve what was found instead of what was given, from the next run on. If that cannot be, all stays as it was."""
         known = keyed(builtin_agents(self.settings), found.agents, found)
-        before = self.tools.replace(BuiltinTools().plus(found.tools).tools)
+        coaching = coaching_tools(self.store.notes, self.services.clock)
+        before = self.tools.replace(server_tools(found.tools, coaching).tools)
         replaced: list[Provider] = []
         try:
             for provider in self.providers.values():
@@ -206,12 +213,13 @@ def build(
     """``agents`` are SDK agents or ``AgentSpec``s, ``tools`` more tools than those that are built in, or a registry in their
     place; every other argument replaces the part that settings would choose."""
     clock = clock or SystemClock()
-    registered = BuiltinTools().plus(tools) if isinstance(tools, Iterable) else tools
     bench = Workbench(tool_limits(settings))
     web = web or build_web(settings)
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
+    coaching = coaching_tools(store.notes, clock)
+    registered = server_tools(tools, coaching) if isinstance(tools, Iterable) else tools
     known = keyed(builtin_agents(settings), agents)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
@@ -251,6 +259,7 @@ def build(
         *(store.runs, store.events, log, dispatcher, catalog, clock, enabled, models, web, habits),
         budgets=budgets,
         limits=allowed.limits,
+        sessions=store.sessions,
     )
     conversations = Conversations(store.sessions, log, signals, clock, enabled)
     services = Services(
@@ -417,9 +426,14 @@ def build_providers(
     return providers
 
 
+def server_tools(given: Iterable[Tool], coaching: Iterable[Tool]) -> BuiltinTools:
+    """Those that are built in, and those that were given, which may take the place of a built-in."""
+    return BuiltinTools(BuiltinTools().plus(coaching).tools).plus(given)
+
+
 def checker(settings: Settings, found: Found) -> Checker:
     """What looks for mistakes in the agents that a server with these settings would have."""
-    tools = BuiltinTools().plus(found.tools)
+    tools = server_tools(found.tools, coaching_tools(MemoryNotes(), SystemClock()))
     agents = keyed(builtin_agents(settings), found.agents, found)
     return Checker(agents, found, tools.tools, (), read_models(settings))
 

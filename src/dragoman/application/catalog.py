@@ -19,10 +19,11 @@ class Catalog:
     plain_models: tuple[str, ...] = ()  # models of endpoints that may be addressed as they are, where a protocol can
     plain_agent: str = ""  # the key of the agent that plays them: it adds nothing of its own
 
-    def find(self, principal: Principal, key: str) -> AgentCard:
-        """The agent of that key, as the principal's provider plays it, else any other that can."""
+    def find(self, principal: Principal, key: str, *, hidden: bool = False) -> AgentCard:
+        """The agent of that key, as the principal's provider plays it, else any other that can. One that is only reached by
+        hand-offs is found by whoever may find what is ``hidden``."""
         for provider in self._preferred(principal):
-            if (card := provider.agents.get(key)) and card.public:
+            if (card := provider.agents.get(key)) and (hidden or card.public):
                 return card
         raise NotFound("agent", key)
 

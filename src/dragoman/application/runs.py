@@ -11,7 +11,7 @@ from dragoman.application.catalog import Catalog
 from dragoman.application.dispatch import Dispatcher
 from dragoman.application.log import Channel, LiveLog
 from dragoman.domain.agents import AgentCard
-from dragoman.domain.errors import ConversationDeleted, Invalid, ShuttingDown, StorageUnavailable, UrlRefused
+from dragoman.domain.errors import ConversationDeleted, Invalid, NotFound, ShuttingDown, StorageUnavailable, UrlRefused
 from dragoman.domain.events import TERMINAL, Recorded, RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import conversation_id, run_id
@@ -23,6 +23,7 @@ from dragoman.domain.tools import DeclaredTool
 from dragoman.ports.clock import Clock
 from dragoman.ports.events import EventLog
 from dragoman.ports.runs import IdempotencyKey, RunPage, RunStore
+from dragoman.ports.sessions import SessionStore
 from dragoman.ports.web import Unguarded, UrlGuard
 
 PAGE = 500
@@ -65,10 +66,11 @@ class Runs:
     habits: Habits = field(default_factory=Habits)  # the server's
     budgets: Budgets | None = None
     limits: LimitBook = field(default_factory=LimitBook)
+    sessions: SessionStore | None = None  # who spoke last, for agents that go on with whom they handed over to
 
     async def start(self, principal: Principal, start: StartRun) -> Run:
         """Accept a run. When this returns the message is stored, and the run is playing or queued."""
-        card = self.catalog.find(principal, start.agent)
+        card = await self._going_on(principal, start, self.catalog.find(principal, start.agent))
         if start.options.model is not None and start.options.model not in self.allowed_models:
             raise Invalid(f"The model {start.options.model!r} may not be chosen here.", field="options.model")
         if not self.dispatcher.accepting:
@@ -114,6 +116,19 @@ class Runs:
         if begun.fresh and begun.run.status is RunStatus.QUEUED:
             self.dispatcher.notify()
         return begun.run
+
+    async def _going_on(self, principal: Principal, start: StartRun, card: AgentCard) -> AgentCard:
+        """The agent that was asked; or, where it wants that, the one it has handed this conversation over to."""
+        asked_here = card.continues and self.sessions_enabled and start.options.from_item is None
+        if self.sessions is None or start.session_id is None or not asked_here:
+            return card
+        try:
+            conversation = await self.sessions.find(principal, start.session_id)
+        except NotFound:
+            return card
+        speakers = await self.sessions.speakers(principal, [conversation.id])
+        speaker = speakers.get(conversation.id)
+        return self.catalog.find(principal, speaker, hidden=True) if speaker in card.handoffs else card
 
     async def _checked_input(self, given: str | Sequence[Content] | None) -> tuple[Content, ...]:
         """The input as items. It names no address that a model's endpoint must not be sent to."""

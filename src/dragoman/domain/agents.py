@@ -38,6 +38,7 @@ class AgentSpec:
     max_seconds: float | None = None  # that a run may be played; time spent waiting does not count
     mcp: tuple[str, ...] = ()  # names of MCP servers, all of whose tools it may use
     public: bool = True  # whether it can be addressed; else it is only reached by hand-offs
+    continues: bool = False  # whether in a conversation that it has handed over its messages go to whoever has it now
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -79,6 +80,7 @@ class AgentCard:
     max_seconds: float | None = None
     mcp: tuple[str, ...] = ()  # servers that it was declared with
     public: bool = True
+    continues: bool = False
 
 
 def check_key(key: str) -> str:

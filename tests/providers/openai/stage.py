@@ -5,6 +5,8 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from dragoman.adapters.memory.notes import MemoryNotes
+from dragoman.adapters.system import SystemClock
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ModelAnswered, Progress
 from dragoman.domain.identity import LOCAL
 from dragoman.domain.items import message
@@ -12,8 +14,10 @@ from dragoman.domain.runs import Run, RunOptions
 from dragoman.ports.runtime import StopSignal, Turn
 from dragoman.providers.openai import DemoSettings, build_openai_provider
 from dragoman.tools import BuiltinTools
+from dragoman.tools.coaching import coaching_tools
 
 WAIT = 10.0
+TOOLS = BuiltinTools().plus(coaching_tools(MemoryNotes(), SystemClock()))
 
 
 class MemoryRecorder:
@@ -142,7 +146,7 @@ async def stage(*agents, demo=True, **named):
 
     if demo and "endpoint" not in named:
         named["demo"] = DemoSettings(tokens_per_second=0)
-    provider = build_openai_provider(agents=by_key(agents), tools=BuiltinTools(), **named)
+    provider = build_openai_provider(agents=by_key(agents), tools=TOOLS, **named)
     before = asyncio.all_tasks()
     await provider.start()
     try:

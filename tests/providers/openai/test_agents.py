@@ -13,13 +13,12 @@ from dragoman.domain.agents import AgentSpec, ToolCard
 from dragoman.domain.errors import Invalid, ModelRefused, NotFound
 from dragoman.providers.openai import DemoSettings, ModelEndpoint, build_openai_provider
 from dragoman.providers.openai.agents.registry import by_key
-from dragoman.tools import BuiltinTools
-from tests.providers.openai.stage import stage
+from tests.providers.openai.stage import TOOLS, stage
 
 
 def build(*agents, **named):
     named = {"demo": DemoSettings(0), **named}
-    return build_openai_provider(agents=by_key(agents), tools=BuiltinTools(), **named)
+    return build_openai_provider(agents=by_key(agents), tools=TOOLS, **named)
 
 
 @function_tool
@@ -30,7 +29,7 @@ def add(a: int, b: int) -> str:
 
 def test_the_built_in_agents_have_cards():
     cards = build(*BUILTIN).agents
-    assert list(cards) == ["assistant", "chat", "general", "career", "health", "relationship"]
+    assert list(cards) == ["assistant", "chat", "general", "career", "health", "relationship", "triage"]
     assert [tool.name for tool in cards["assistant"].tools] == ["calculate", "current_time"]
     assert cards["assistant"].model == "demo"
     assert cards["assistant"].provider == "openai"

@@ -8,6 +8,7 @@ from dragoman.adapters.memory.budgets import MemoryAccounts
 from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.keys import MemoryKeys
 from dragoman.adapters.memory.limits import MemoryRequestCounts
+from dragoman.adapters.memory.notes import MemoryNotes
 from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
@@ -29,6 +30,7 @@ class MemoryStore:
         self.sessions = MemorySessions(state)
         self.provider_conversations = MemoryProviderConversations(state)
         self.usage = MemoryUsage(state)
+        self.notes = MemoryNotes()
         self.schedules = MemorySchedules()
         self.keys = MemoryKeys(state)
         self.audit = MemoryAudit(state)

@@ -7,6 +7,7 @@ from dragoman.adapters.sql.engine import Engine
 from dragoman.adapters.sql.events import SqlEvents
 from dragoman.adapters.sql.keys import SqlKeys
 from dragoman.adapters.sql.limits import SqlRequestCounts
+from dragoman.adapters.sql.notes import SqlNotes
 from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
@@ -26,6 +27,7 @@ class SqlStore:
         self.sessions = SqlSessions(engine)
         self.provider_conversations = SqlProviderConversations(engine)
         self.usage = SqlUsage(engine)
+        self.notes = SqlNotes(engine)
         self.schedules = SqlSchedules(engine)
         self.keys = SqlKeys(engine)
         self.audit = SqlAudit(engine)

@@ -349,3 +349,18 @@ approvals = Table(
     Index("ix_approvals_tenant", "tenant", "id"),
     Index("ix_approvals_pending", "expires_at", sqlite_where=PENDING, postgresql_where=PENDING),
 )
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # goal | milestone | habit | check_in
+    Column("text", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("once", Text, nullable=False),  # the key of the call that made it
+    Column("done_at", Time),
+    UniqueConstraint("tenant", "owner", "once"),
+    Index("ix_notes_owner", "tenant", "owner", "kind", "id"),
+)

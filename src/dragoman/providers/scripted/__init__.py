@@ -77,4 +77,5 @@ def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
         max_seconds=spec.max_seconds,
         mcp=spec.mcp,
         public=spec.public,
+        continues=spec.continues,
     )

@@ -71,6 +71,7 @@ def declared(card: AgentCard, spec: AgentSpec) -> AgentCard:
         max_seconds=spec.max_seconds,
         mcp=spec.mcp,
         public=spec.public,
+        continues=spec.continues,
     )
 
 
