@@ -26,6 +26,7 @@ from dragoman.application.hearing import Hearing
 from dragoman.application.keys import Keys
 from dragoman.application.limits import Limiter
 from dragoman.application.log import LiveLog
+from dragoman.application.people import People
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Job, Scheduler
 from dragoman.application.services import Check, Services
@@ -47,6 +48,7 @@ from dragoman.ports.identity import Authenticator
 from dragoman.ports.keys import KeyStore
 from dragoman.ports.limits import RequestCounts
 from dragoman.ports.notes import NoteStore
+from dragoman.ports.people import PeopleStore
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
@@ -112,6 +114,9 @@ class Store(Protocol):
 
     @property
     def notes(self) -> NoteStore: ...
+
+    @property
+    def people(self) -> PeopleStore: ...
 
     @property
     def schedules(self) -> ScheduleStore: ...
@@ -279,6 +284,7 @@ def build(
         checks=checks,
         keys=Keys(store.keys, store.audit, clock),
         audit=Audit(store.audit, clock),
+        people=People(store.people, store.audit, clock, conversations.dismiss),
         usage=UsageReports(store.usage, store.runs, clock),
         budgets=budgets,
         cleared=cleared,

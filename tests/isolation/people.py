@@ -4,7 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from dragoman.domain.identity import OPERATOR, ORDINARY, Principal
+from dragoman.domain.ids import new_id
 from dragoman.domain.keys import ApiKey
+from dragoman.domain.notes import Note
 from tests.surfaces.house import House
 
 
@@ -102,6 +104,7 @@ async def furnish(at: House, person: Person) -> None:
     things["conversation bookmark"].append(page["next"])
     things["unfinished"] += [waiting["run_id"], queued["run_id"]]
     things["key"].append((await _key(at, person)).id)
+    things["note"].append((await _note(at, person)).id)
     assert again["conversation_id"] == first["conversation_id"]
     assert {len(found) > 0 for found in things.values()} == {True}
 
@@ -110,6 +113,12 @@ async def _key(at: House, person: Person) -> ApiKey:
     whose = person.principal
     key, _ = await at.services.keys.create(OPERATOR, whose.user, tenant=whose.tenant, name=person.secret)
     return key
+
+
+async def _note(at: House, person: Person) -> Note:
+    whose, at_once = person.principal, new_id("call")
+    note = Note(new_id("note"), whose.tenant, whose.user, "goal", person.secret, at.services.clock.now(), at_once)
+    return await at.application.store.notes.add(note)
 
 
 async def release(at: House, person: Person) -> None:

@@ -36,11 +36,16 @@ class Plain:
     value: Any
 
 
+@dataclass(frozen=True)
+class Oneself:
+    """The name of whoever asks."""
+
+
 OMITTED = Plain(None)
 CONVERSATION = Kind("conversation", also="session")
 
 # By name, or by route and name where one name means several things.
-TAKES: dict[str, Kind | Plain] = {
+TAKES: dict[str, Kind | Plain | Oneself] = {
     "run_id": Kind("run"),
     "conversation_id": CONVERSATION,
     "GET /runs conversation_id": Kind("conversation"),
@@ -86,6 +91,11 @@ TAKES: dict[str, Kind | Plain] = {
     "mode": Plain("now"),
     "user": OMITTED,
     "POST /admin/keys user": Plain("somebody"),
+    # A name that somebody has in every tenant; an administrator reaches the one of their own.
+    "GET /admin/people/{user}/export user": Plain("sarah"),
+    "DELETE /admin/people/{user} user": Plain("sarah"),
+    "despite_holds": OMITTED,
+    "confirm": Oneself(),
     "q": Plain("canary"),
     **dict.fromkeys(
         (
@@ -123,6 +133,7 @@ TAKES: dict[str, Kind | Plain] = {
 UNTOLD: dict[str, tuple[str, ...]] = {
     "POST /v1/chat/completions": ("model", "messages"),
     "POST /v1/responses/{id}/cancel": (),
+    "PUT /admin/conversations/{conversation_id}/hold": (),
 }
 
 # Where somebody else's thing is answered with success, as one that does not exist would be, and without it.
@@ -225,7 +236,7 @@ def _of(
     def filled(whose: dict[str, Any]) -> dict[str, tuple[str, Any]]:
         return {name: (parameters[name].place, value) for name, value in whose.items() if value is not None}
 
-    own = {name: kind.value if isinstance(kind, Plain) else kind.of(attacker)[:1] for name, kind in taken.items()}
+    own = {name: _own(kind, attacker) for name, kind in taken.items()}
     own = {name: (value or ["nothing"])[0] if name in kinds else value for name, value in own.items()}
     needed = {name: value for name, value in own.items() if name not in kinds or parameters[name].required}
     if all(parameters[name].place != "path" for name in kinds):
@@ -239,6 +250,16 @@ def _of(
         everything = {name: kind.of(victim)[0] for name, kind in kinds.items()}
         in_path = any(parameters[name].place == "path" for name in kinds)
         yield Call(method, path, frozenset(kinds), in_path, filled({**needed, **everything}))
+
+
+def _own(kind: Kind | Plain | Oneself, person: Person) -> Any:
+    match kind:
+        case Plain(value):
+            return value
+        case Kind():
+            return kind.of(person)[:1]
+        case Oneself():
+            return person.principal.user
 
 
 @dataclass(frozen=True)
@@ -258,7 +279,7 @@ def _parameters(found: dict[str, Any], operation: dict[str, Any]) -> Iterator[_P
                 yield _Parameter(name, "body", name in body.get("required", ()))
 
 
-def _taken(route: str, name: str) -> Kind | Plain:
+def _taken(route: str, name: str) -> Kind | Plain | Oneself:
     known = TAKES.get(f"{route} {name}") or TAKES.get(name)
     assert known is not None, (
         f"{route} has a parameter {name!r} that the isolation test does not know. Say in tests/isolation/routes.py, TAKES,"

@@ -6,11 +6,14 @@ teach it. A new kind of thing is made in ``tests/isolation/people.py``.
 
 import asyncio
 import contextlib
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dragoman.adapters.sql import SqliteEngine, SqlStore
@@ -87,13 +90,22 @@ async def attack(town: Town, attacker: Person, victim: Person) -> None:
                 answer = await town.at.client.request(**call.request(attacker))
         except TimeoutError:
             pytest.fail(f"{attacker.name} {call.route} {call.values}: no answer")
-        told = f"{attacker.name} {call.route} {call.values}: {answer.status_code} {answer.text[:500]}"
-        leaked = {mark for mark in victim.marks - call.sent if mark in answer.text}
+        text = said(answer)
+        told = f"{attacker.name} {call.route} {call.values}: {answer.status_code} {text[:500]}"
+        leaked = {mark for mark in victim.marks - call.sent if mark in text}
         assert not leaked, f"{told}\ntells {leaked} of {victim.name}"
         assert answer.status_code in expected(call, attacker), told
         tried.add(call.route)
     assert about(dump(town.database), victim.marks) == before, f"{attacker.name} changed something of {victim.name}'s"
     assert tried == set(routes_of(town.routes))
+
+
+def said(answer: httpx.Response) -> str:
+    """What an answer says, also where it is packed."""
+    if answer.headers.get("content-type") != "application/zip":
+        return answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return "".join(archive.read(name).decode() for name in archive.namelist())
 
 
 def expected(call: Call, attacker: Person) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ async def test_the_document_tells_the_scopes():
         document = at.app.openapi()
         for route, needed in routes(at):
             for method in route.methods if route.include_in_schema else ():
-                operation = document["paths"][route.path][method.lower()]
+                operation = document["paths"][route.path_format][method.lower()]
                 assert operation.get("security", []) == [{"bearer": needed}] * bool(needed), route.path
 
 

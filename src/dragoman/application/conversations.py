@@ -1,11 +1,12 @@
 """The verbs of a conversation: create, list, read, change, branch, delete."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dragoman.application.log import LiveLog
 from dragoman.application.runs import checked_input, checked_session_id
+from dragoman.domain.audit import AuditAction, audit_entry
 from dragoman.domain.conversations import (
     Branch,
     Change,
@@ -16,7 +17,7 @@ from dragoman.domain.conversations import (
     checked_title,
     search_for,
 )
-from dragoman.domain.errors import ConversationDeleted, Invalid, SessionsDisabled
+from dragoman.domain.errors import ConversationDeleted, Forbidden, Invalid, SessionsDisabled
 from dragoman.domain.events import RunFailed
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, conversation_id, is_conversation_id
@@ -169,11 +170,22 @@ class Conversations:
         """Really gone, with its runs. Whoever watches one of them is told."""
         self._check_enabled()
         checked_session_id(name)
-        gone = await self.sessions.delete(principal, name)
+        self.dismiss(await self.sessions.delete(principal, name), session_id=name)
+
+    async def hold(self, principal: Principal, conversation_id: str, *, hold: bool) -> Conversation:
+        """An administrator says that a conversation of the tenant must be kept, or need not be any more."""
+        self._check_enabled()
+        if not principal.may("admin"):
+            raise Forbidden("admin")
+        action: AuditAction = "conversation.held" if hold else "conversation.released"
+        entry = audit_entry(principal, action, self.clock.now(), target=conversation_id)
+        return await self.sessions.hold(principal.tenant, conversation_id, hold, entry)
+
+    def dismiss(self, gone: Collection[str], *, session_id: str | None = None) -> None:
+        """Tell whoever watches or plays these runs that they are no more."""
         for run_id in gone:
             if channel := self.log.get(run_id):
-                last_word = RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=name)
-                channel.dismiss(last_word)
+                channel.dismiss(RunFailed(ConversationDeleted.code, ConversationDeleted.message, session_id=session_id))
         if gone:  # whoever plays them elsewhere finds that they are not his any more
             self.signals.send("asked", gone)
 

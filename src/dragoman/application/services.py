@@ -13,6 +13,7 @@ from dragoman.application.dispatch import Dispatcher
 from dragoman.application.keys import Keys
 from dragoman.application.limits import Limiter
 from dragoman.application.log import LiveLog
+from dragoman.application.people import People
 from dragoman.application.runs import Runs
 from dragoman.application.scheduler import Scheduler
 from dragoman.application.tools import Tools
@@ -46,6 +47,7 @@ class Services:
     usage: UsageReports
     keys: Keys
     audit: Audit
+    people: People
     budgets: Budgets
     cleared: Mapping[str, int]  # by job, for metrics
     limiter: Limiter | None = None  # None: nobody is limited

@@ -12,6 +12,7 @@ DragomanError
 ├── Conflict                   it makes sense, but not now
 │   ├── ConversationBusy
 │   ├── NameTaken
+│   ├── OnHold                 a conversation must be kept
 │   ├── RunEnded
 │   ├── RunCancelled           for who can be told of an answer only, and there will be none
 │   ├── ApprovalRequired       the same, and a person has to decide first
@@ -149,6 +150,16 @@ class AlreadyDecided(Conflict):
 class NameTaken(Conflict):
     code = "name_taken"
     message = "You already have a conversation of that name."
+
+
+class OnHold(Conflict):
+    code = "on_hold"
+    message = "A conversation is on hold: it must be kept until an administrator releases it."
+
+    def __init__(self, count: int = 1) -> None:
+        super().__init__(
+            None if count == 1 else f"{count} conversations are on hold: they must be kept until they are released."
+        )
 
 
 class SessionsDisabled(Conflict):

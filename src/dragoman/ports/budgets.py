@@ -28,7 +28,7 @@ class AccountStore(Protocol):
         self, run: Run, reservation: str, cost: Decimal, ceilings: Mapping[Account, Decimal | None]
     ) -> Reserved:
         """Add ``cost`` to a reservation in all of these accounts, or in none. ``exhausted`` if it is more than what is left
-        below a ceiling, ``wait`` if it would fit in without what others have reserved. Whoever gets an answer comes before or
+        below a ceiling, or the run is not in this attempt any more: nothing then comes into being; ``wait`` if it would fit in without what others have reserved. Whoever gets an answer comes before or
         after everybody else who asks about one of these accounts."""
         ...
 

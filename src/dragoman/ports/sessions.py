@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from dragoman.domain.audit import AuditEntry
 from dragoman.domain.conversations import Branch, Change, Comparison, Conversation, ConversationStatus, Search
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Item, NewItem
@@ -106,7 +107,7 @@ class SessionStore(Protocol):
 
     async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
         """Take an item out: what followed it follows what stood before it, on every branch. ``NotFound`` if it is not in
-        this conversation, ``ConversationBusy`` while a run in it is unfinished."""
+        this conversation, ``OnHold`` if that must be kept, ``ConversationBusy`` while a run in it is unfinished."""
         ...
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:
@@ -136,7 +137,13 @@ class SessionStore(Protocol):
         is in them; at most so many. How many that were."""
         ...
 
+    async def hold(self, tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Conversation:
+        """Set or release the hold on a conversation, anybody's in the tenant; ``NotFound`` if it has none of that id. The
+        entry is written to the audit log in the same transaction, with the owner as ``user`` in its detail; not if nothing
+        changes."""
+        ...
+
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
-        """Remove a conversation with its items, runs and logs. Returns the ids of the runs that were unfinished. The name may
+        """Remove a conversation with its items, runs and logs; ``OnHold`` if it must be kept. Returns the ids of the runs that were unfinished. The name may
         be used again."""
         ...

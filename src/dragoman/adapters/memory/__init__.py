@@ -9,6 +9,7 @@ from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.keys import MemoryKeys
 from dragoman.adapters.memory.limits import MemoryRequestCounts
 from dragoman.adapters.memory.notes import MemoryNotes
+from dragoman.adapters.memory.people import MemoryPeople
 from dragoman.adapters.memory.provider_conversations import MemoryProviderConversations
 from dragoman.adapters.memory.queue import MemoryQueue
 from dragoman.adapters.memory.runs import MemoryRuns
@@ -30,12 +31,13 @@ class MemoryStore:
         self.sessions = MemorySessions(state)
         self.provider_conversations = MemoryProviderConversations(state)
         self.usage = MemoryUsage(state)
-        self.notes = MemoryNotes()
+        self.notes = MemoryNotes(state)
         self.schedules = MemorySchedules()
         self.keys = MemoryKeys(state)
         self.audit = MemoryAudit(state)
         self.accounts = MemoryAccounts(state)
         self.request_counts = MemoryRequestCounts(state)
+        self.people = MemoryPeople(state)
 
     async def start(self) -> None:
         """There is nothing to open."""

@@ -24,6 +24,8 @@ class MemoryAccounts:
     async def reserve(
         self, run: Run, reservation: str, cost: Decimal, ceilings: Mapping[Account, Decimal | None]
     ) -> Reserved:
+        if not self._played(run.id, run.attempt):
+            return "exhausted"
         answer: Reserved = "reserved"
         for account, ceiling in ceilings.items():
             self.state.accounts.setdefault(account, self._known(account))
@@ -45,13 +47,15 @@ class MemoryAccounts:
 
     def _balance(self, account: Account) -> Balance:
         held = (
-            each.amount for each in self.state.reservations.values() if account in each.accounts and self._counts(each)
+            each.amount
+            for each in self.state.reservations.values()
+            if account in each.accounts and self._played(each.run_id, each.attempt)
         )
         return replace(self.state.accounts[account], reserved=sum(held, Decimal(0)))
 
-    def _counts(self, reservation: Reservation) -> bool:
-        run = self.state.runs.get(reservation.run_id)
-        return run is not None and (run.attempt, run.status) == (reservation.attempt, RunStatus.IN_PROGRESS)
+    def _played(self, run_id: str, attempt: int) -> bool:
+        run = self.state.runs.get(run_id)
+        return run is not None and (run.attempt, run.status) == (attempt, RunStatus.IN_PROGRESS)
 
     def _known(self, account: Account) -> Balance:
         """What the ledger knows already."""

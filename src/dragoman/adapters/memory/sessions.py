@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice, takewhile
 
 from dragoman.adapters.memory.state import State
+from dragoman.domain.audit import AuditEntry, about
 from dragoman.domain.conversations import (
     START,
     Branch,
@@ -21,7 +22,7 @@ from dragoman.domain.conversations import (
     title_from,
     words_of,
 )
-from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound
+from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound, OnHold
 from dragoman.domain.events import AgentUpdated
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id
@@ -168,6 +169,8 @@ class MemorySessions:
     async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
         state, conversation = self.state, self._idle(principal, name)
         item = await self.item(principal, name, item_id)
+        if conversation.hold:
+            raise OnHold
         items, branches = state.items[conversation.id], state.branches[conversation.id]
         for child in [child for child in items.values() if child.parent == item.id]:
             items[child.id] = replace(child, parent=item.parent)
@@ -236,8 +239,20 @@ class MemorySessions:
             self.state.forget(conversation)
         return len(old)
 
+    async def hold(self, tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Conversation:
+        found = self.state.conversations.get(conversation_id)
+        if found is None or found.tenant != tenant:
+            raise NotFound("conversation", conversation_id)
+        if found.hold != hold:
+            self.state.conversations[found.id] = replace(found, hold=hold)
+            self.state.audit.append(about(entry, found.owner))
+        return self.state.conversation(Principal(found.owner, tenant), found.id)
+
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
-        return self.state.forget(self.state.conversation(principal, name))
+        conversation = self.state.conversation(principal, name)
+        if conversation.hold:
+            raise OnHold
+        return self.state.forget(conversation)
 
     def _unused(self, before: datetime) -> Sequence[Conversation]:
         return [each for each in self.state.conversations.values() if each.last_message_at < before and not each.hold]

@@ -22,6 +22,7 @@ from dragoman.domain.items import Item, NewItem
 from dragoman.domain.keys import ApiKey
 from dragoman.domain.ledger import Entry, entries, settled
 from dragoman.domain.limits import Subject
+from dragoman.domain.notes import Note
 from dragoman.domain.runs import Asked, Run, RunStatus
 from dragoman.ports.runs import Claim
 
@@ -103,6 +104,7 @@ class State:
     )  # of whom: the last minute, and how many in it
     accounts: dict[Account, Balance] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)  # by id
+    notes: dict[str, Note] = field(default_factory=dict)
 
     def run(self, principal: Principal, run_id: str) -> Run:
         run = self.runs.get(run_id)

@@ -156,18 +156,18 @@ def _get(principal: Principal, run_id: str, approval_id: str) -> Script[Approval
     rows = yield GET, {"id": approval_id, "run_id": run_id, **_seen(principal)}
     if not rows:
         raise NotFound("approval", approval_id)
-    return _approval(rows[0])
+    return approval_from(rows[0])
 
 
 def _list(where: dict[str, Any], limit: int) -> Script[ApprovalPage]:
     rows = yield LIST, {**where, "limit": limit + 1}
-    approvals = tuple(_approval(row) for row in rows[:limit])
+    approvals = tuple(approval_from(row) for row in rows[:limit])
     return ApprovalPage(approvals, next=approvals[-1].id if len(rows) > limit else None)
 
 
 def _of_run(run_id: str) -> Script[Sequence[Approval]]:
     rows = yield OF_RUN, {"run_id": run_id}
-    return [_approval(row) for row in rows]
+    return [approval_from(row) for row in rows]
 
 
 def _decide(approval: Approval, decision: Decision) -> Script[Approval]:
@@ -189,7 +189,7 @@ def _decide(approval: Approval, decision: Decision) -> Script[Approval]:
         raise AlreadyDecided
     yield WAKE, {"run_id": approval.run_id}
     rows = yield OF_RUN, {"run_id": approval.run_id}
-    return next(found for found in map(_approval, rows) if found.id == approval.id)
+    return next(found for found in map(approval_from, rows) if found.id == approval.id)
 
 
 def _expire(at: datetime, limit: int) -> Script[Sequence[str]]:
@@ -202,7 +202,7 @@ def _expire(at: datetime, limit: int) -> Script[Sequence[str]]:
     return runs
 
 
-def _approval(row: Row) -> Approval:
+def approval_from(row: Row) -> Approval:
     (
         id,
         run_id,

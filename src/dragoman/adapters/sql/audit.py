@@ -9,17 +9,19 @@ from dragoman.adapters.sql.rows import Row, dumps, micros, moment
 from dragoman.domain.audit import AuditAction, AuditEntry
 from dragoman.ports.audit import AuditPage
 
+COLUMNS = "id, at, tenant, actor, key, action, target, detail"
+
 INSERT = """
 INSERT INTO audit (id, at, tenant, actor, key, action, target, detail)
 VALUES (:id, :at, :tenant, :actor, :key, :action, :target, :detail)
 """
 
-LIST = """
-SELECT id, at, tenant, actor, key, action, target, detail FROM audit
+LIST = f"""
+SELECT {COLUMNS} FROM audit
 WHERE (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant) AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
   AND (CAST(:action AS TEXT) IS NULL OR action = :action) AND (CAST(:after AS TEXT) IS NULL OR id < :after)
 ORDER BY id DESC LIMIT :limit
-"""
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ def audited(entry: AuditEntry) -> Script[None]:
 
 def _page(where: Params, limit: int) -> Script[AuditPage]:
     rows = yield LIST, {**where, "limit": limit + 1}
-    entries = tuple(_entry(row) for row in rows[:limit])
+    entries = tuple(entry_from(row) for row in rows[:limit])
     return AuditPage(entries, entries[-1].id if len(rows) > limit else None)
 
 
-def _entry(row: Row) -> AuditEntry:
+def entry_from(row: Row) -> AuditEntry:
     id, at, tenant, actor, key, action, target, detail = row
     return AuditEntry(id, moment(at), tenant, actor, key, action, target, orjson.loads(detail))

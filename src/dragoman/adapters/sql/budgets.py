@@ -34,6 +34,9 @@ FROM usage WHERE usage.tenant = :tenant AND usage.created_at >= :since
   AND (CAST(:key AS TEXT) IS NULL OR usage.run_id IN (SELECT runs.id FROM runs WHERE runs.key = :key))
 ON CONFLICT (tenant, payer, name, span, since) DO NOTHING
 """
+PLAYED = """
+SELECT id FROM runs WHERE id = :run_id AND attempt = :attempt AND status = 'in_progress' FOR SHARE
+"""
 HOLD = "SELECT id, spent FROM accounts WHERE id = :id FOR UPDATE"
 
 # Those of runs that have ended, or are played in another attempt: whoever made them can spend nothing more.
@@ -99,6 +102,8 @@ def settle(told: Sequence[Sequence[Recorded]]) -> Script[None]:
 
 
 def _reserve(run: Run, reservation: str, cost: Decimal, ceilings: Mapping[Account, Decimal | None]) -> Script[Reserved]:
+    if not (yield PLAYED, {"run_id": run.id, "attempt": run.attempt}):
+        return "exhausted"
     ids: dict[str, Account] = {}
     for account in sorted(ceilings):
         id = yield from _opened(account)
@@ -143,7 +148,7 @@ def _balances(sql: str, wanted: Sequence[Mapping[str, Any]]) -> Script[list[tupl
 def _balance(row: Sequence[Any]) -> tuple[Account, Balance]:
     tenant, payer, name, span, since, spent, tokens, reserved = row
     account = Account(tenant, payer, name, span, moment(since))
-    return account, Balance(_amount(spent), _amount(reserved), tokens)
+    return account, Balance(amount(spent), amount(reserved), tokens)
 
 
 def _params(account: Account) -> dict[str, Any]:
@@ -160,5 +165,5 @@ def _units(amount: Decimal) -> int:
     return int(amount.scaleb(SCALE))
 
 
-def _amount(units: Any) -> Decimal:
+def amount(units: Any) -> Decimal:
     return Decimal(int(units)).scaleb(-SCALE)

@@ -62,12 +62,12 @@ def _create(key: ApiKey, entry: AuditEntry) -> Script[None]:
 
 def _find(key_id: str) -> Script[ApiKey | None]:
     rows = yield FIND, {"id": key_id}
-    return _key(rows[0]) if rows else None
+    return key_from(rows[0]) if rows else None
 
 
 def _list(where: Params, limit: int) -> Script[KeyPage]:
     rows = yield LIST, {**where, "limit": limit + 1}
-    keys = tuple(_key(row) for row in rows[:limit])
+    keys = tuple(key_from(row) for row in rows[:limit])
     return KeyPage(keys, keys[-1].id if len(rows) > limit else None)
 
 
@@ -75,7 +75,7 @@ def _revoke(tenant: str | None, key_id: str, entry: AuditEntry) -> Script[ApiKey
     rows = yield LOCKED, {"id": key_id, "tenant": tenant}
     if not rows:
         raise NotFound("key", key_id)
-    key = _key(rows[0])
+    key = key_from(rows[0])
     if key.revoked_at is not None:
         return key
     yield REVOKE, {"id": key_id, "at": micros(entry.at)}
@@ -93,7 +93,7 @@ def _params(key: ApiKey) -> Params:
     return {**values, **times, "scopes": dumps(sorted(key.scopes))}
 
 
-def _key(row: Row) -> ApiKey:
+def key_from(row: Row) -> ApiKey:
     values = dict(zip(_FIELDS, row, strict=True))
     times = {name: None if values[name] is None else moment(values[name]) for name in _TIMES}
     return ApiKey(**{**values, **times, "scopes": known_scopes(orjson.loads(values["scopes"]))})

@@ -10,18 +10,18 @@ from dragoman.domain.errors import NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.notes import Kind, Note
 
-_COLUMNS = "id, tenant, owner, kind, text, created_at, once, done_at"
+COLUMNS = "id, tenant, owner, kind, text, created_at, once, done_at"
 INSERT = f"""
-INSERT INTO notes ({_COLUMNS}) VALUES (:id, :tenant, :owner, :kind, :text, :created_at, :once, NULL)
+INSERT INTO notes ({COLUMNS}) VALUES (:id, :tenant, :owner, :kind, :text, :created_at, :once, NULL)
 ON CONFLICT (tenant, owner, once) DO NOTHING
 """  # noqa: S608 - constants
-MADE_BY = f"SELECT {_COLUMNS} FROM notes WHERE tenant = :tenant AND owner = :owner AND once = :once"  # noqa: S608 - constants
+MADE_BY = f"SELECT {COLUMNS} FROM notes WHERE tenant = :tenant AND owner = :owner AND once = :once"  # noqa: S608 - constants
 LIST = f"""
-SELECT {_COLUMNS} FROM notes WHERE tenant = :tenant AND owner = :owner AND kind = :kind ORDER BY id DESC LIMIT :limit
+SELECT {COLUMNS} FROM notes WHERE tenant = :tenant AND owner = :owner AND kind = :kind ORDER BY id DESC LIMIT :limit
 """  # noqa: S608 - constants
 DONE = f"""
 UPDATE notes SET done_at = COALESCE(done_at, :at) WHERE id = :id AND tenant = :tenant AND owner = :owner
-RETURNING {_COLUMNS}
+RETURNING {COLUMNS}
 """  # noqa: S608 - constants
 
 
@@ -46,12 +46,12 @@ def _add(note: Note) -> Script[Note]:
     said = {"id": note.id, "kind": note.kind, "text": note.text, "created_at": micros(note.created_at)}
     yield INSERT, {**whose, **said}
     rows = yield MADE_BY, whose
-    return _note(rows[0])
+    return note_from(rows[0])
 
 
 def _list(principal: Principal, kind: Kind, limit: int) -> Script[list[Note]]:
     rows = yield LIST, {"tenant": principal.tenant, "owner": principal.user, "kind": kind, "limit": limit}
-    return [_note(row) for row in reversed(rows)]
+    return [note_from(row) for row in reversed(rows)]
 
 
 def _done(principal: Principal, note_id: str, at: datetime) -> Script[Note]:
@@ -59,9 +59,9 @@ def _done(principal: Principal, note_id: str, at: datetime) -> Script[Note]:
     rows = yield DONE, {**whose, "at": micros(at)}
     if not rows:
         raise NotFound("note", note_id)
-    return _note(rows[0])
+    return note_from(rows[0])
 
 
-def _note(row: Row) -> Note:
+def note_from(row: Row) -> Note:
     id, tenant, owner, kind, text, created_at, once, done_at = row
     return Note(id, tenant, owner, kind, text, moment(created_at), once, None if done_at is None else moment(done_at))

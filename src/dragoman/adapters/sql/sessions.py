@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from dragoman.adapters.sql.audit import audited
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
 from dragoman.adapters.sql.engine import Dialect, Engine, Script
 from dragoman.adapters.sql.items import FIND_BY, LOCK, Addition, chain, found_by, take_out
@@ -21,6 +22,7 @@ from dragoman.adapters.sql.rows import (
     now,
 )
 from dragoman.adapters.sql.runs import NEWEST_UNFINISHED
+from dragoman.domain.audit import AuditEntry, about
 from dragoman.domain.conversations import (
     START,
     Branch,
@@ -34,7 +36,7 @@ from dragoman.domain.conversations import (
     title_from,
     words_of,
 )
-from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound
+from dragoman.domain.errors import ConversationBusy, Invalid, NameTaken, NotFound, OnHold
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
 from dragoman.domain.items import WITHHELD, Item, NewItem
@@ -151,6 +153,8 @@ WHERE status IN ('active', 'inactive', 'hidden') AND last_message_at < :before A
     AND runs.status IN ('queued', 'in_progress', 'requires_action'))
 LIMIT :limit FOR UPDATE SKIP LOCKED
 """
+OWNER = "SELECT owner, hold FROM conversations WHERE id = :conversation_id AND tenant = :tenant FOR UPDATE"
+HOLD = "UPDATE conversations SET hold = :hold WHERE id = :conversation_id"
 DELETE = "DELETE FROM conversations WHERE id = :conversation_id"
 
 
@@ -249,6 +253,9 @@ class SqlSessions:
     async def remove_old(self, before: datetime, limit: int) -> int:
         return await self.engine.write(_remove_old, before, limit)
 
+    async def hold(self, tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Conversation:
+        return await self.engine.write(_hold, tenant, conversation_id, hold, entry)
+
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
         return await self.engine.write(_delete, principal, name)
 
@@ -329,10 +336,22 @@ def _branches(principal: Principal, name: str, after: str | None, limit: int) ->
 def _delete(principal: Principal, name: str) -> Script[Sequence[str]]:
     conversation = yield from _find(principal, name)
     yield RUNS, {"conversation_id": conversation.id}
-    yield LOCK, {"conversation_id": conversation.id}
+    if (yield from _held(principal, conversation.id)).hold:
+        raise OnHold
     runs = yield RUNS, {"conversation_id": conversation.id}  # also those that began before it closed
     yield DELETE, {"conversation_id": conversation.id}
     return [run_id for run_id, unfinished in runs if unfinished]
+
+
+def _hold(tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Script[Conversation]:
+    rows = yield OWNER, {"conversation_id": conversation_id, "tenant": tenant}
+    if not rows:
+        raise NotFound("conversation", conversation_id)
+    owner, held = rows[0]
+    if bool(held) != hold:
+        yield HOLD, {"conversation_id": conversation_id, "hold": int(hold)}
+        yield from audited(about(entry, owner))
+    return (yield from _find(Principal(owner, tenant), conversation_id))
 
 
 def _put_away(before: datetime, limit: int) -> Script[int]:
@@ -422,6 +441,8 @@ def _add(principal: Principal, name: str, items: Sequence[NewItem]) -> Script[Se
 def _remove(principal: Principal, name: str, item_id: str) -> Script[Conversation]:
     conversation = yield from _idle(principal, name)
     item = yield from _item_in(conversation.id, item_id)
+    if conversation.hold:
+        raise OnHold
     yield from take_out(item.id, item.parent, conversation.id)
     yield TOUCH, {"conversation_id": conversation.id, "now": now()}
     return (yield from _find(principal, conversation.id))

@@ -8,6 +8,7 @@ from dragoman.adapters.sql.events import SqlEvents
 from dragoman.adapters.sql.keys import SqlKeys
 from dragoman.adapters.sql.limits import SqlRequestCounts
 from dragoman.adapters.sql.notes import SqlNotes
+from dragoman.adapters.sql.people import SqlPeople
 from dragoman.adapters.sql.provider_conversations import SqlProviderConversations
 from dragoman.adapters.sql.queue import SqlQueue
 from dragoman.adapters.sql.runs import SqlRuns
@@ -33,6 +34,7 @@ class SqlStore:
         self.audit = SqlAudit(engine)
         self.accounts = SqlAccounts(engine)
         self.request_counts = SqlRequestCounts(engine)
+        self.people = SqlPeople(engine)
         self.start = engine.start
         self.stop = engine.stop
         self.check = engine.check

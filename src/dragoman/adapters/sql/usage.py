@@ -50,11 +50,12 @@ REPORTS: dict[GroupBy, str] = {
     for by, (group, order) in GROUPS.items()
 }
 
-OF_RUN = """
-SELECT path, ordinal, "try", agent, model, endpoint, status, code, input_tokens, output_tokens, total_tokens,
-  cached_input_tokens, reasoning_tokens, estimated, cost, currency, latency_ms
+CALL = """path, ordinal, "try", agent, model, endpoint, status, code, input_tokens, output_tokens, total_tokens,
+  cached_input_tokens, reasoning_tokens, estimated, cost, currency, latency_ms"""
+OF_RUN = f"""
+SELECT {CALL}
 FROM usage WHERE run_id = :run_id AND tenant = :tenant AND owner = :owner ORDER BY path, ordinal, "try"
-"""
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,10 @@ def _sum(row: Sequence[Any]) -> Sum:
 
 def _of_run(principal: Principal, run_id: str) -> Script[Sequence[Entry]]:
     rows = yield OF_RUN, {"run_id": run_id, "tenant": principal.tenant, "owner": principal.user}
-    return [_entry(row) for row in rows]
+    return [call_from(row) for row in rows]
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def call_from(row: Sequence[Any]) -> Entry:
     path, ordinal, number, agent, model, endpoint, status, code = row[:8]
     given, said, total, cached, reasoning, estimated, cost, currency, latency_ms = row[8:]
     exact = None if cost is None else money(Decimal(cost))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dragoman.cli.refusals import told_refusals
+
 if TYPE_CHECKING:
     from dragoman.application.replay import Difference, Replayed
     from dragoman.cli.runs.source import Record, Source
@@ -105,7 +107,8 @@ def replay(
     tenant: Tenant = "default",
 ) -> None:
     """Play a run that is over again from its log, asking no model and starting no tool. Exit code 1 if it goes otherwise."""
-    done = _refusing(lambda: _replay(run_id, agents or [], user, tenant))
+    with told_refusals():
+        done = asyncio.run(_replay(run_id, agents or [], user, tenant))
     for difference in done.differences:
         typer.echo(_diff(difference))
     found = len(done.differences)
@@ -123,21 +126,8 @@ def _with_source(work: "Callable[[Source], Awaitable[None]]", url: str | None, u
         async with _source(url, user, tenant) as source:
             await work(source)
 
-    _refusing(at_it)
-
-
-def _refusing(work: Callable[[], Any]) -> Any:
-    """What an operator did wrong, or a server refuses, is told as it is."""
-    from dragoman.cli.runs.source import Refused
-    from dragoman.domain.errors import DragomanError
-
-    try:
-        return asyncio.run(work())
-    except (DragomanError, Refused) as error:
-        typer.echo(error.detail, err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    with told_refusals():
+        asyncio.run(at_it())
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from dragoman.cli.runs.source import Record, Refused
+from dragoman.cli.refusals import Refused
+from dragoman.cli.runs.source import Record
 
 PAGE = 100
 PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
@@ -52,7 +53,7 @@ class ServerRuns:
                 async with self.http.get(f"{self.url}/runs/{run_id}/events", headers=headers) as answer:
                     if answer.status == 204:
                         return
-                    await _check(answer)
+                    await check(answer)
                     async for event in _events(answer):
                         yield event
                         after = event["id"]
@@ -68,13 +69,13 @@ class ServerRuns:
     async def _ask(self, method: str, path: str, **given: Any) -> Any:
         try:
             async with self.http.request(method, self.url + path, **given) as answer:
-                await _check(answer)
+                await check(answer)
                 return await answer.json()
         except aiohttp.ClientConnectionError as error:
             raise Refused(f"{self.url} cannot be reached.") from error
 
 
-async def _check(answer: aiohttp.ClientResponse) -> None:
+async def check(answer: aiohttp.ClientResponse) -> None:
     if answer.status < 400:
         return
     try:

@@ -6,15 +6,6 @@ from typing import Any, Protocol
 Record = Mapping[str, Any]
 
 
-class Refused(Exception):
-    """What a server says instead of an answer, in words for the operator."""
-
-    def __init__(self, detail: str, *, retryable: bool = False) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.retryable = retryable
-
-
 class Source(Protocol):
     def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
         """Newest first."""

@@ -48,6 +48,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.ApprovalRequired: Row(409, "Approval required"),
     errors.AlreadyDecided: Row(409, "Already decided"),
     errors.NameTaken: Row(409, "Name taken"),
+    errors.OnHold: Row(409, "On hold"),
     errors.SessionsDisabled: Row(409, "Sessions disabled"),
     errors.Unavailable: Row(503, "Unavailable", retry_after=2),
     errors.StorageUnavailable: Row(503, "Storage unavailable", retry_after=2),

@@ -9,6 +9,7 @@ from dragoman.surfaces.rest.admin import admin_router
 from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue_router, root_router
 from dragoman.surfaces.rest.approvals import approvals_router
 from dragoman.surfaces.rest.conversations import conversations_router
+from dragoman.surfaces.rest.people import people_router
 from dragoman.surfaces.rest.runs import runs_router
 from dragoman.surfaces.rest.threads import threads_router
 from dragoman.surfaces.rest.tools import tools_router
@@ -27,6 +28,7 @@ def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
         tools_router(given),
         approvals_router(given),
         usage_router(given),
+        people_router(given),
         admin_router(given),
         root_router(given),
     ]

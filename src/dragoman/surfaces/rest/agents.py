@@ -28,7 +28,7 @@ RESERVED = frozenset(
     {
         *("agents", "runs", "conversations", "livez", "readyz", "health", "metrics"),
         *("docs", "redoc", "openapi.json", "v1", "console", "static", "favicon.ico", "robots.txt", ".well-known"),
-        *("ag-ui", "mcp", "realtime", "admin", "auth", "approvals", "usage", "tools"),
+        *("ag-ui", "mcp", "realtime", "admin", "auth", "approvals", "usage", "tools", "me"),
     }
 )
 """First segments of routes that are ours, now or soon. An agent with such a key has only the long form."""

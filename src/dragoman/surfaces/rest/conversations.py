@@ -91,7 +91,7 @@ async def change_conversation(
 
 
 async def delete_conversation(verbs: Verbs, caller: Caller, conversation_id: ConversationPath) -> Response:
-    """Removes the conversation with everything in it. Its runs are stopped, and its name may be used again."""
+    """Removes the conversation with everything in it. Its runs are stopped, and its name may be used again. One that is on hold stays."""
     await verbs.conversations.delete(caller, conversation_id)
     return Response(status_code=204)
 
@@ -163,6 +163,7 @@ _ALWAYS = (errors.NotAuthenticated, errors.Invalid, errors.SessionsDisabled, err
 _READ: Responses = failures(*_ALWAYS, statuses=(403, 500))
 _READ_ONE: Responses = failures(*_ALWAYS, errors.NotFound, statuses=(403, 500))
 _WRITE_ONE: Responses = failures(*_ALWAYS, errors.NotFound, statuses=(403, 413, 415, 500))
+_DELETE: Responses = failures(*_ALWAYS, errors.NotFound, errors.OnHold, statuses=(403, 500))
 _CREATE: Responses = failures(*_ALWAYS, errors.NotFound, errors.NameTaken, statuses=(403, 413, 415, 500))
 
 
@@ -196,7 +197,7 @@ def conversations_router(given: Given) -> APIRouter:
     add("POST", "", create_conversation, "Create a conversation", created, status_code=201)
     add("GET", one, get_conversation, "What a conversation is", {200: record, **_READ_ONE})
     add("PATCH", one, change_conversation, "Change a conversation", {200: record, **_WRITE_ONE})
-    add("DELETE", one, delete_conversation, "Delete a conversation", _READ_ONE, status_code=204)
+    add("DELETE", one, delete_conversation, "Delete a conversation", _DELETE, status_code=204)
     add("GET", one + "/items", list_items, "Read a conversation's items", {200: example(examples.ITEMS), **_READ_ONE})
     add("POST", one + "/fork", fork_conversation, "Begin a branch", forked, status_code=201)
     branches = {200: example(examples.BRANCHES), **_READ_ONE}

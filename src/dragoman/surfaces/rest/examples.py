@@ -214,3 +214,23 @@ AUDIT = {
     ],
     "next": None,
 }
+
+HOLD = {"conversation_id": _CONVERSATION_ID, "user": "alice", "hold": True}
+ERASED = {
+    "user": "alice",
+    "removed": {
+        "events": 118,
+        "idempotency_keys": 2,
+        "approvals": 1,
+        "usage": 14,
+        "notes": 2,
+        "runs": 12,
+        "items": 31,
+        "conversations": 3,
+        "spending": 1,
+        "requests": 1,
+        "api_keys": 1,
+    },
+    "renamed": 4,
+    "pseudonym": "erased_01jd4w4fcs7kse2mzz7hn3g8p5",
+}
