@@ -37,8 +37,9 @@ from dragoman.domain.agents import AgentSpec, check_key
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
 from dragoman.domain.runs import Habits
+from dragoman.domain.tenants import Tenants
 from dragoman.domain.tools import Tool
-from dragoman.endpoints import read_models
+from dragoman.endpoints import read_models, read_tenants
 from dragoman.ports.approvals import ApprovalStore
 from dragoman.ports.audit import AuditLog
 from dragoman.ports.budgets import AccountStore
@@ -247,12 +248,14 @@ def build(
         if settings.role == "api"
         else (*cleanup_jobs(settings, store, clock, cleared), approvals.expiry(EXPIRY_INTERVAL))
     )
+    tenants = read_tenants(settings)
     catalog = Catalog(
         registry.providers,
         registry.choose,
         show_instructions=settings.show_instructions,
         plain_models=settings.plain_models,
         plain_agent=plain.key,
+        tenants=tenants,
     )
     enabled = settings.sessions_enabled
     checks: dict[str, Check] = {"database": store.check}
@@ -274,7 +277,7 @@ def build(
         catalog=catalog,
         tools=Tools(registered, catalog, bench.limits),
         approvals=approvals,
-        authenticator=authenticator or build_authenticator(settings, store.keys, clock),
+        authenticator=authenticator or build_authenticator(settings, store.keys, clock, tenants),
         queue=store.queue,
         log=log,
         dispatcher=dispatcher,
@@ -371,18 +374,20 @@ def shared_engine(settings: Settings) -> "Engine":
 # Identity ------------------------------------------------------------------------------------------------------------
 
 
-def build_authenticator(settings: Settings, keys: KeyStore, clock: Clock) -> Authenticator:
+def build_authenticator(settings: Settings, keys: KeyStore, clock: Clock, tenants: Tenants) -> Authenticator:
     """Who is asked for a token, and how it is checked."""
     if not settings.tokens:
         return LocalAuthenticator()
     from dragoman.adapters.identity.bearer import BearerAuthenticator, Verifier
     from dragoman.adapters.identity.keys import ApiKeys
+    from dragoman.adapters.identity.tenants import KnownTenants
     from dragoman.adapters.identity.tokens import Tokens
 
     verifiers: list[tuple[str, Verifier]] = [(PREFIX, ApiKeys(keys, clock))]
     if (source := _token_keys(settings)) is not None:
         verifiers.append(("", Tokens(source, _claims(settings))))
-    return BearerAuthenticator(tuple(verifiers))
+    bearer = BearerAuthenticator(tuple(verifiers))
+    return KnownTenants(bearer, tenants) if tenants.by_name else bearer
 
 
 def _token_keys(settings: Settings) -> "KeySource | None":

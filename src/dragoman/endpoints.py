@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from dragoman.domain.budgets import Budget, Payer, Span
 from dragoman.domain.limits import Limits
 from dragoman.domain.prices import DECIMALS, Price, Prices
+from dragoman.domain.tenants import Tenant, Tenants
 from dragoman.providers.openai.config import (
     OPENAI_BASE_URL,
     Client,
@@ -129,6 +130,7 @@ class TenantLimitsTable(_Table):
 
 
 class TenantTable(_Table):
+    agents: tuple[str, ...] | None = Field(default=None, examples=['["assistant", "sales-*"]'])
     limits: TenantLimitsTable = Field(default=TenantLimitsTable(), examples=["{ user = { requests_per_minute = 60 } }"])
 
 
@@ -209,6 +211,11 @@ def _fields_at(path: list[str]) -> dict[str, Any]:
 
 
 # What it means -------------------------------------------------------------------------------------------------------
+
+
+def read_tenants(settings: Settings) -> Tenants:
+    """Those that the file names."""
+    return Tenants({name: Tenant(table.agents) for name, table in read_config(settings).tenants.items()})
 
 
 def read_models(settings: Settings) -> ModelSetup:

@@ -99,3 +99,12 @@ async def test_an_issuers_keys_are_asked_for(dragoman: Command):
         issuer.keys = []
         empty = await asyncio.to_thread(dragoman, "doctor", JWT_JWKS_URL=issuer.url)
         assert (empty.returncode, "no key that can be used" in empty.stdout) == (1, True)
+
+
+def test_an_agent_that_a_tenant_may_ask_and_that_does_not_exist_is_found(dragoman: Command, tmp_path: Path):
+    (tmp_path / "dragoman.toml").write_text('[tenants.acme]\nagents = ["chat", "coach-*"]\n')
+    done = dragoman("doctor")
+    assert done.returncode == 1
+    assert "ok    tenants: acme\n" in done.stdout
+    assert "FAIL  tenants: acme may ask coach-*, and there is no such agent\n" in done.stdout
+    assert "may ask chat" not in done.stdout

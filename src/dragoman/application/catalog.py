@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.errors import NotFound
 from dragoman.domain.identity import Principal
+from dragoman.domain.tenants import EVERYBODY, Tenants
 from dragoman.ports.runtime import Provider
 
 ChooseProvider = Callable[[Principal], str]
@@ -18,12 +19,13 @@ class Catalog:
     show_instructions: bool = False
     plain_models: tuple[str, ...] = ()  # models of endpoints that may be addressed as they are, where a protocol can
     plain_agent: str = ""  # the key of the agent that plays them: it adds nothing of its own
+    tenants: Tenants = EVERYBODY  # and which agents each may ask
 
     def find(self, principal: Principal, key: str, *, hidden: bool = False) -> AgentCard:
         """The agent of that key, as the principal's provider plays it, else any other that can. One that is only reached by
-        hand-offs is found by whoever may find what is ``hidden``."""
+        hand-offs, or that the tenant may not ask, is found by whoever may find what is ``hidden``."""
         for provider in self._preferred(principal):
-            if (card := provider.agents.get(key)) and (hidden or card.public):
+            if (card := provider.agents.get(key)) and (hidden or self._shown(principal, card)):
                 return card
         raise NotFound("agent", key)
 
@@ -32,7 +34,10 @@ class Catalog:
         for provider in self._preferred(principal):
             for key, card in provider.agents.items():
                 cards.setdefault(key, card)
-        return [card for card in cards.values() if card.public]
+        return [card for card in cards.values() if self._shown(principal, card)]
+
+    def _shown(self, principal: Principal, card: AgentCard) -> bool:
+        return card.public and self.tenants.may_ask(principal.tenant, card.key)
 
     def _preferred(self, principal: Principal) -> Sequence[Provider]:
         first = self.providers[self.choose(principal)]

@@ -1,6 +1,7 @@
 """``dragoman doctor``: are the database and the model endpoints what a server needs?"""
 
 import asyncio
+import fnmatch
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ Line = tuple[bool, str, str]
 
 
 def doctor() -> None:
-    """Look at the database, at who is asked for tokens, and at every model endpoint, and say what to do. Exit code 1 if something is wrong."""
+    """Look at the database, at who is asked for tokens, at tenants, and at every model endpoint, and say what to do. Exit code 1 if something is wrong."""
     from dragoman.endpoints import read_models
     from dragoman.settings import Settings
 
@@ -27,7 +28,7 @@ def doctor() -> None:
 
 async def _report(settings: "Settings", models: "ModelSetup") -> bool:
     well = True
-    for lines in (_database(settings), _identity(settings), _endpoints(models)):
+    for lines in (_database(settings), _identity(settings), _tenants(settings), _endpoints(models)):
         async for fine, part, text in lines:
             typer.echo(f"{'ok  ' if fine else 'FAIL'}  {part}: {text}")
             well = well and fine
@@ -79,6 +80,29 @@ async def _identity(settings: "Settings") -> AsyncIterator[Line]:
         yield False, part, f"the secret that tokens are signed with may be guessed; use {HS256_KEY} random bytes"
     else:
         yield True, part, "JWTs signed with a shared secret, and API keys" if settings.jwt_secrets else "API keys only"
+
+
+async def _tenants(settings: "Settings") -> AsyncIterator[Line]:
+    from dragoman.endpoints import read_tenants
+
+    tenants = read_tenants(settings).by_name
+    if not tenants:
+        return
+    yield True, "tenants", ", ".join(tenants)
+    served = _agents(settings) if any(tenant.agents is not None for tenant in tenants.values()) else []
+    for name, tenant in tenants.items():
+        for pattern in tenant.agents or ():
+            if not fnmatch.filter(served, pattern):
+                yield False, "tenants", f"{name} may ask {pattern}, and there is no such agent"
+
+
+def _agents(settings: "Settings") -> list[str]:
+    """The keys of all that a server with these settings would have."""
+    from dragoman.bootstrap import builtin_agents
+    from dragoman.sources import find, keyed
+
+    found = find(settings.agents)
+    return list(keyed(builtin_agents(settings), found.agents, found))
 
 
 async def _endpoints(models: "ModelSetup") -> AsyncIterator[Line]:

@@ -5,6 +5,7 @@ DragomanError
 │   ├── TokenExpired
 │   └── InvalidToken
 ├── Forbidden                  somebody we know, who may not do this
+│   └── UnknownTenant          of a tenant that the operator does not know
 ├── NotFound                   not there, or somebody else's: the caller cannot tell which
 ├── Invalid                    the request makes no sense; says which field
 │   ├── IdempotencyMismatch    the key was used with another body
@@ -82,6 +83,11 @@ class Forbidden(DragomanError):
     def __init__(self, scope: str | None = None) -> None:
         self.scope = scope
         super().__init__(None if scope is None else f"This needs the scope {scope}.")
+
+
+class UnknownTenant(Forbidden):
+    code = "unknown_tenant"
+    message = "Your tenant is not known here."
 
 
 class NotFound(DragomanError):

@@ -37,6 +37,7 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.TokenExpired: Row(401, "Token expired"),
     errors.InvalidToken: Row(401, "Invalid token"),
     errors.Forbidden: Row(403, "Forbidden"),
+    errors.UnknownTenant: Row(403, "Unknown tenant"),
     errors.NotFound: Row(404, "Not found"),
     errors.Invalid: Row(422, "Invalid request"),
     errors.IdempotencyMismatch: Row(422, "Idempotency key reused"),
