@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dragoman.adapters.sql import SqlStore
-from dragoman.adapters.sql.engine import Script
+from dragoman.adapters.sql.engine import SERVER, Script
 from dragoman.adapters.sql.postgres import PostgresEngine, translated
 from dragoman.domain.errors import NotFound, StorageUnavailable
 from dragoman.domain.events import Delta, Recorded
@@ -74,7 +74,7 @@ def test_parameters_are_found_and_nothing_else(sql: str, expected: str):
 
 
 async def test_literals_and_casts_reach_the_database_as_they_are(engine: PostgresEngine):
-    rows = await engine.read(statement("SELECT ':a', '100%', 7 % 2, '5'::text || :a", a="x"))
+    rows = await engine.read(SERVER, statement("SELECT ':a', '100%', 7 % 2, '5'::text || :a", a="x"))
     assert rows == [(":a", "100%", 1, "5x")]
 
 
@@ -82,8 +82,8 @@ async def test_a_sequence_of_parameters_gives_the_rows_of_all(engine: PostgresEn
     def script():
         return (yield "SELECT :n WHERE :n <> 2", [{"n": n} for n in range(4)])
 
-    assert await engine.write(script) == [(0,), (1,), (3,)]
-    assert await engine.read(script) == [(0,), (1,), (3,)]
+    assert await engine.write(SERVER, script) == [(0,), (1,), (3,)]
+    assert await engine.read(SERVER, script) == [(0,), (1,), (3,)]
 
 
 async def test_readers_cannot_write(engine: PostgresEngine, talk: Talk):
@@ -95,7 +95,7 @@ async def test_readers_cannot_write(engine: PostgresEngine, talk: Talk):
 
     for script in (statement("DELETE FROM runs"), two):
         with pytest.raises(StorageUnavailable):
-            await engine.read(script)
+            await engine.read(SERVER, script)
     assert len((await talk.store.runs.list(SARAH)).runs) == 1
 
 
@@ -112,18 +112,18 @@ async def test_a_script_that_reads_twice_reads_one_snapshot(engine: PostgresEngi
     for column in ("created_at", "updated_at", "last_message_at"):
         query(postgres_url, f"ALTER TABLE conversations ALTER {column} SET DEFAULT 0")
 
-    before, after = await engine.read(script)
+    before, after = await engine.read(SERVER, script)
 
     assert before == after
-    assert await engine.read(statement("SELECT count(*) FROM conversations")) > after
+    assert await engine.read(SERVER, statement("SELECT count(*) FROM conversations")) > after
 
 
 async def test_a_mistake_in_sql_is_not_an_outage(engine: PostgresEngine):
     for run in (engine.write, engine.read):
         with pytest.raises(psycopg.errors.UndefinedTable):
-            await run(statement("SELECT * FROM no_such_table"))
+            await run(SERVER, statement("SELECT * FROM no_such_table"))
     with pytest.raises(psycopg.errors.UniqueViolation):
-        await engine.write(wrong_twice)
+        await engine.write(SERVER, wrong_twice)
     assert await engine.check() is None
     assert engine.connections() == {"in_use": 0, "waiting": 0}
 
@@ -135,7 +135,7 @@ def wrong_twice():
 
 async def test_what_is_executed_is_logged_without_values(engine: PostgresEngine, caplog: pytest.LogCaptureFixture):
     caplog.set_level("DEBUG", "dragoman")
-    await engine.read(statement("SELECT CAST(:a AS TEXT)", a="a secret"))
+    await engine.read(SERVER, statement("SELECT CAST(:a AS TEXT)", a="a secret"))
     assert "SELECT CAST(:a AS TEXT)" in caplog.messages
     assert "a secret" not in caplog.text
 
@@ -165,12 +165,12 @@ async def test_a_transaction_whose_connection_dies_runs_again_from_its_beginning
         rows = yield "SELECT position FROM events WHERE run_id = :run AND kind = 'k'", {"run": run.id}
         return [position for (position,) in rows]
 
-    assert await engine.write(script) == [3]
+    assert await engine.write(SERVER, script) == [3]
 
 
 async def test_one_that_always_dies_is_given_up(engine: PostgresEngine):
     with pytest.raises(StorageUnavailable):
-        await engine.write(statement("SELECT pg_terminate_backend(pg_backend_pid())"))
+        await engine.write(SERVER, statement("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert await engine.check() is None
 
 
@@ -186,7 +186,7 @@ async def test_those_who_wait_for_each_other_both_finish(engine: PostgresEngine,
         yield "SELECT 1 FROM runs WHERE id = :id FOR UPDATE", {"id": second}
         yield "UPDATE runs SET trace = coalesce(trace, '') || 'x' WHERE id IN (:a, :b)", {"a": one, "b": two}
 
-    await asyncio.gather(engine.write(script, one, two), engine.write(script, two, one))
+    await asyncio.gather(engine.write(SERVER, script, one, two), engine.write(SERVER, script, two, one))
 
     assert [(await talk.store.runs.get(SARAH, id)).trace for id in (one, two)] == ["xx", "xx"]
 
@@ -200,7 +200,7 @@ async def test_a_writer_that_is_cancelled_leaves_nothing_behind(engine: Postgres
         reached.set()
         yield "SELECT pg_sleep(60)", {}
 
-    writing = asyncio.create_task(engine.write(script))
+    writing = asyncio.create_task(engine.write(SERVER, script))
     await reached.wait()
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -220,7 +220,7 @@ async def test_scripts_wait_for_a_free_connection_and_are_counted(postgres_url: 
             while not go.is_set():
                 yield "SELECT pg_sleep(0.01)", {}
 
-        writing = [asyncio.create_task(engine.write(script)) for _ in range(5)]
+        writing = [asyncio.create_task(engine.write(SERVER, script)) for _ in range(5)]
         while engine.connections() != {"in_use": 2, "waiting": 3}:
             await asyncio.sleep(0.01)
         go.set()
@@ -280,7 +280,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_a_commit_without_an_answer_happens_exactly_once(postgres_url: str, arrives: bool):
     wire = Cut(postgres_url, arrives=arrives)
+    wire.cuts = 0
     async with wire as url, opened(url) as engine:
+        wire.cuts = 1
         talk = Talk(SqlStore(engine))
         run = await talk.playing("Once")
         assert wire.cuts == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.adapters.sql import SqliteEngine, SqlStore
-from dragoman.adapters.sql.engine import Script
+from dragoman.adapters.sql.engine import SERVER, Script
 from dragoman.domain.errors import ConversationBusy, NotFound, StorageUnavailable
 from dragoman.domain.events import Delta, Recorded
 from dragoman.domain.runs import RunOptions, RunStatus
@@ -187,7 +187,7 @@ async def test_scripts_that_wait_together_are_committed_together_and_fail_apart(
             rows = yield "SELECT count(*) FROM runs", {}
             return rows[0][0]
 
-        first = asyncio.ensure_future(engine.write(slow))
+        first = asyncio.ensure_future(engine.write(SERVER, slow))
         await hold.wait()
         options = RunOptions(on_busy="reject")
         waiting = [
@@ -221,7 +221,7 @@ async def test_readers_cannot_write(path: Path):
 
     async with opened(path) as engine:
         with pytest.raises(StorageUnavailable):
-            await engine.read(write)
+            await engine.read(SERVER, write)
 
 
 async def test_stopping_finishes_what_was_asked_for_and_takes_no_more(path: Path):
@@ -350,7 +350,7 @@ async def limit_pages(engine: SqliteEngine, pages: int) -> None:
     def script() -> Script[None]:
         yield f"PRAGMA max_page_count = {pages}", {}
 
-    await engine.write(script)
+    await engine.write(SERVER, script)
 
 
 async def test_of_a_group_that_meets_a_full_disk_nothing_is_acknowledged_that_is_not_there(path: Path):

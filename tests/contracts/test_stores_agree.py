@@ -15,6 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from dragoman.adapters.memory import MemoryStore
 from dragoman.adapters.sql import SqliteEngine, SqlStore
+from dragoman.adapters.sql.engine import SERVER
 from dragoman.adapters.sql.postgres import PostgresEngine
 from dragoman.domain.conversations import Conversation
 from dragoman.domain.errors import DragomanError
@@ -56,7 +57,7 @@ class Stores:
 
     def clear(self) -> None:
         for engine in self._engines.values():
-            self._runner.run(engine.write(empty, EMPTY))
+            self._runner.run(engine.write(SERVER, empty, EMPTY))
         self._stores = {name: SqlStore(engine) for name, engine in self._engines.items()}
         self._stores["memory"] = MemoryStore()
 

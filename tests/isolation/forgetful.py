@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 
-from dragoman.adapters.sql.engine import Dialect, Engine, P, Script, T
+from dragoman.adapters.sql.engine import By, Dialect, Engine, P, Script, T
 
 _OWNER = re.compile(r"(?<!\()\b(\w+\.)?(tenant|owner) = :(tenant|owner)\b")
 
@@ -24,11 +24,11 @@ class Forgetful:
     def connections(self) -> Mapping[str, int]:
         return self._engine.connections()
 
-    async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._engine.write(_forgetting, script, *args, **kwargs)
+    async def write(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._engine.write(by, _forgetting, script, *args, **kwargs)
 
-    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._engine.read(_forgetting, script, *args, **kwargs)
+    async def read(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._engine.read(by, _forgetting, script, *args, **kwargs)
 
 
 def _forgetting(script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> Script[T]:

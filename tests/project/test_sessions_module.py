@@ -13,7 +13,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 
 from dragoman import sessions
 from dragoman.adapters.sql import SqliteEngine, SqlStore
-from dragoman.adapters.sql.engine import Engine
+from dragoman.adapters.sql.engine import SERVER, Engine
 from dragoman.adapters.sql.migrations import VERSION_TABLE
 from dragoman.adapters.sql.postgres import PostgresEngine
 from dragoman.domain.conversations import search_for
@@ -187,7 +187,7 @@ async def test_it_never_changes_the_schema_under_a_server_that_runs(tmp_path: Pa
         def age():
             yield f"UPDATE {VERSION_TABLE} SET version_num = '0000'", {}
 
-        await store.runs.engine.write(age)
+        await store.runs.engine.write(SERVER, age)
         session = sessions.open("s", url=f"sqlite:///{tmp_path}/a.db")
         with pytest.raises(StorageUnavailable, match="Another server"):
             await session.get_items()

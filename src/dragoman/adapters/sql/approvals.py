@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Params, Script
 from dragoman.adapters.sql.rows import Row, dumps, dumps_or_null, micros, moment, now
 from dragoman.adapters.sql.usage import Payer
 from dragoman.domain.approvals import Approval, ApprovalStatus, Decision
@@ -74,7 +74,7 @@ class SqlApprovals:
     engine: Engine
 
     async def get(self, principal: Principal, run_id: str, approval_id: str) -> Approval:
-        return await self.engine.read(_get, principal, run_id, approval_id)
+        return await self.engine.read(principal, _get, principal, run_id, approval_id)
 
     async def list(
         self,
@@ -86,16 +86,16 @@ class SqlApprovals:
         limit: int = 20,
     ) -> ApprovalPage:
         where = {"status": status and status.value, "run_id": run_id, "after": after or AFTER_ALL}
-        return await self.engine.read(_list, {**_seen(principal), **where}, limit)
+        return await self.engine.read(principal, _list, {**_seen(principal), **where}, limit)
 
     async def decide(self, approval: Approval, decision: Decision) -> Approval:
-        return await self.engine.write(_decide, approval, decision)
+        return await self.engine.write(Principal(approval.owner, approval.tenant), _decide, approval, decision)
 
     async def of_run(self, run_id: str) -> Sequence[Approval]:
-        return await self.engine.read(_of_run, run_id)
+        return await self.engine.read(SERVER, _of_run, run_id)
 
     async def expire(self, now: datetime, limit: int) -> Sequence[str]:
-        return await self.engine.write(_expire, now, limit)
+        return await self.engine.write(SERVER, _expire, now, limit)
 
 
 def note(appended: Iterable[tuple[str, Payer, Sequence[Recorded]]]) -> Script[None]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.engine import Engine, Params, Script, administrator_of
 from dragoman.adapters.sql.rows import Row, dumps, micros, moment
 from dragoman.domain.audit import AuditAction, AuditEntry
 from dragoman.ports.audit import AuditPage
@@ -31,7 +31,7 @@ class SqlAudit:
     engine: Engine
 
     async def append(self, entry: AuditEntry) -> None:
-        await self.engine.write(audited, entry)
+        await self.engine.write(administrator_of(entry.tenant), audited, entry)
 
     async def page(
         self,
@@ -43,7 +43,7 @@ class SqlAudit:
         limit: int = 50,
     ) -> AuditPage:
         where = {"tenant": tenant, "actor": actor, "action": action, "after": after}
-        return await self.engine.read(_page, where, limit)
+        return await self.engine.read(administrator_of(tenant), _page, where, limit)
 
 
 def audited(entry: AuditEntry) -> Script[None]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Script
 from dragoman.adapters.sql.rows import micros, moment
 from dragoman.domain.budgets import Account, Balance
 from dragoman.domain.events import Recorded
@@ -75,15 +75,15 @@ class SqlAccounts:
     async def balances(self, accounts: Collection[Account]) -> Mapping[Account, Balance]:
         if not accounts:
             return {}
-        return dict(await self.engine.read(_balances, BALANCE, [_params(account) for account in accounts]))
+        return dict(await self.engine.read(SERVER, _balances, BALANCE, [_params(account) for account in accounts]))
 
     async def reserve(
         self, run: Run, reservation: str, cost: Decimal, ceilings: Mapping[Account, Decimal | None]
     ) -> Reserved:
-        return await self.engine.write(_reserve, run, reservation, cost, ceilings)
+        return await self.engine.write(SERVER, _reserve, run, reservation, cost, ceilings)
 
     async def list(self, tenant: str | None, since: datetime) -> Sequence[tuple[Account, Balance]]:
-        return await self.engine.read(_balances, LIST, [{"tenant": tenant, "since": micros(since)}])
+        return await self.engine.read(SERVER, _balances, LIST, [{"tenant": tenant, "since": micros(since)}])
 
 
 def settle(told: Sequence[Sequence[Recorded]]) -> Script[None]:

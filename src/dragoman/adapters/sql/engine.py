@@ -6,10 +6,13 @@ is the common part of SQLite and PostgreSQL, with ``:name`` parameters. It may e
 where there is one writer anyway, the engine drops that.
 """
 
+import enum
 import functools
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar
+
+from dragoman.domain.identity import Principal
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -20,6 +23,22 @@ Statement = tuple[str, Params | Sequence[Params]]
 Rows = Sequence[tuple[Any, ...]]
 Script = Generator[Statement, Rows, T]
 Dialect = Literal["sqlite", "postgresql"]
+
+
+class Server(enum.Enum):
+    """The server itself, which works for everybody: it claims, appends, clears away, and finds out who somebody is."""
+
+    ITSELF = "server"
+
+
+SERVER: Final = Server.ITSELF
+By = Principal | Server
+"""For whom a script runs. Where the database can, it keeps one for a principal away from all that is somebody else's."""
+
+
+def administrator_of(tenant: str | None) -> By:
+    """Whoever works on all of a tenant; without one, the operator, who works on the server."""
+    return SERVER if tenant is None else Principal("", tenant, frozenset({"admin"}))
 
 
 _ANSWERS = re.compile(r"\s*(SELECT|WITH)\b|.*\bRETURNING\b", re.IGNORECASE | re.DOTALL)
@@ -61,11 +80,11 @@ class Engine(Protocol):
         """How many connections are in use at this moment, and how many scripts wait for one. Empty without a pool."""
         ...
 
-    async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a script in one transaction, durable when this returns. If the script raises, nothing of it has happened.
         ``StorageUnavailable`` if the database fails."""
         ...
 
-    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a script that only reads, on one snapshot that holds everything written before."""
         ...

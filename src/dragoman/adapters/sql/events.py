@@ -7,7 +7,7 @@ import orjson
 
 from dragoman.adapters.sql.approvals import note, wake_again, withdraw
 from dragoman.adapters.sql.budgets import settle
-from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Params, Script
 from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import Addition, chain
 from dragoman.adapters.sql.rows import dumps, dumps_or_null, now
@@ -50,10 +50,10 @@ class SqlEvents:
     engine: Engine
 
     async def append(self, batch: Sequence[Append]) -> frozenset[str]:
-        return await self.engine.write(_append, batch)
+        return await self.engine.write(SERVER, _append, batch)
 
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
-        return await self.engine.read(_read, principal, run_id, after, limit)
+        return await self.engine.read(principal, _read, principal, run_id, after, limit)
 
 
 def record(logs: Mapping[str, Sequence[Recorded]]) -> Script[None]:

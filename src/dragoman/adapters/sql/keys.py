@@ -6,7 +6,7 @@ from datetime import datetime
 import orjson
 
 from dragoman.adapters.sql.audit import audited
-from dragoman.adapters.sql.engine import Engine, Params, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Params, Script, administrator_of
 from dragoman.adapters.sql.rows import Row, dumps, micros, moment
 from dragoman.domain.audit import AuditEntry
 from dragoman.domain.errors import NotFound
@@ -38,21 +38,23 @@ class SqlKeys:
     engine: Engine
 
     async def create(self, key: ApiKey, entry: AuditEntry) -> None:
-        await self.engine.write(_create, key, entry)
+        await self.engine.write(administrator_of(key.tenant), _create, key, entry)
 
     async def find(self, key_id: str) -> ApiKey | None:
-        return await self.engine.read(_find, key_id)
+        return await self.engine.read(SERVER, _find, key_id)
 
     async def list(
         self, tenant: str | None, *, owner: str | None = None, after: str | None = None, limit: int = 20
     ) -> KeyPage:
-        return await self.engine.read(_list, {"tenant": tenant, "owner": owner, "after": after}, limit)
+        return await self.engine.read(
+            administrator_of(tenant), _list, {"tenant": tenant, "owner": owner, "after": after}, limit
+        )
 
     async def revoke(self, tenant: str | None, key_id: str, entry: AuditEntry) -> ApiKey:
-        return await self.engine.write(_revoke, tenant, key_id, entry)
+        return await self.engine.write(administrator_of(tenant), _revoke, tenant, key_id, entry)
 
     async def used(self, key_id: str, at: datetime) -> None:
-        await self.engine.write(_used, key_id, at)
+        await self.engine.write(SERVER, _used, key_id, at)
 
 
 def _create(key: ApiKey, entry: AuditEntry) -> Script[None]:

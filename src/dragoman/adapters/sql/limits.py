@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Script
 from dragoman.domain.limits import Subject
 
 # Of two processes whose clocks differ, the later minute counts.
@@ -29,10 +29,10 @@ class SqlRequestCounts:
     engine: Engine
 
     async def add(self, subject: Subject, minute: int, wanted: int, limit: int) -> int | None:
-        return await self.engine.write(_add, subject, minute, wanted, limit)
+        return await self.engine.write(SERVER, _add, subject, minute, wanted, limit)
 
     async def forget(self, before: int, limit: int) -> int:
-        return await self.engine.write(_forget, before, limit)
+        return await self.engine.write(SERVER, _forget, before, limit)
 
 
 def _add(subject: Subject, minute: int, wanted: int, limit: int) -> Script[int | None]:

@@ -27,10 +27,12 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
-from dragoman.adapters.sql.engine import Dialect, P, Params, Rows, Script, answers
+from dragoman.adapters.sql import walls
+from dragoman.adapters.sql.engine import SERVER, By, Dialect, P, Params, Rows, Script, Statement, answers
 from dragoman.adapters.sql.migrations import VERSION_TABLE
 from dragoman.adapters.sql.schema import postgres_url, unfit, unreachable
 from dragoman.domain.errors import StorageUnavailable
+from dragoman.domain.identity import Principal
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class PostgresEngine:
         self._patience = patience
         self._failing = False  # the last one who wanted a connection got none
         self._in_use = 0
+        self._requests = ""  # the role of requests
         self._several: set[Callable[..., Any]] = set()  # scripts that read more than once
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
@@ -87,7 +90,7 @@ class PostgresEngine:
     async def start(self) -> None:
         try:
             async with await AsyncConnection.connect(self._url, **CONNECT) as connection:
-                refusal = unfit(await _revision(connection))
+                refusal = await self._unfit(connection)
         except psycopg.Error as error:
             raise StorageUnavailable(unreachable(self._url)) from error
         if refusal is not None:
@@ -100,9 +103,17 @@ class PostgresEngine:
     async def check(self) -> str | None:
         try:
             async with self._connection(IMPATIENCE) as connection:
-                return unfit(await _revision(connection))
+                return await self._unfit(connection)
         except (StorageUnavailable, _TryAgain):
             return "The database does not answer, or has no connection left for us: see the log."
+
+    async def _unfit(self, connection: Connection) -> str | None:
+        """Why a server may not work with what is there."""
+        refusal = unfit(await _revision(connection))
+        if refusal is None:
+            standing = await _Transaction(connection, BEGIN_READING, walls.standing()).run()
+            self._requests, refusal = standing.requests, standing.refusal
+        return refusal
 
     async def give_back_space(self) -> int:
         return 0  # autovacuum does
@@ -112,16 +123,16 @@ class PostgresEngine:
 
     # work --------------------------------------------------------------------------------------------------------
 
-    async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._persistently(lambda: self._transact(BEGIN, script(*args, **kwargs)))
+    async def write(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._persistently(lambda: self._transact(BEGIN, by, script(*args, **kwargs)))
 
-    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if script not in self._several:  # a single statement is a snapshot by itself
             try:
-                return await self._persistently(lambda: self._ask(script(*args, **kwargs)))
+                return await self._persistently(lambda: self._ask(by, script(*args, **kwargs)))
             except _ReadsOn:
                 self._several.add(script)
-        return await self._persistently(lambda: self._transact(BEGIN_READING, script(*args, **kwargs)))
+        return await self._persistently(lambda: self._transact(BEGIN_READING, by, script(*args, **kwargs)))
 
     async def _persistently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try again what has not happened, as long as that may help."""
@@ -136,10 +147,16 @@ class PostgresEngine:
         except _TryAgain as failure:
             raise StorageUnavailable from failure.__cause__
 
-    async def _ask(self, script: Script[T]) -> T:
+    async def _ask(self, by: By, script: Script[T]) -> T:
         statement = next(script)
         async with self._connection() as connection:
-            rows = await _send(connection, *statement)
+            if by is SERVER:
+                rows = await _send(connection, *statement)
+            else:
+                async with connection.pipeline():  # what is sent in one go is one transaction
+                    await _sent(connection, *self._become(by))
+                    cursor = await _sent(connection, *statement)
+                rows = await _fetched(cursor, *statement)
         try:
             script.send(rows)
         except StopIteration as stop:
@@ -147,16 +164,19 @@ class PostgresEngine:
             return result
         raise _ReadsOn
 
-    async def _transact(self, begin: str, script: Script[T]) -> T:
+    async def _transact(self, begin: str, by: By, script: Script[T]) -> T:
         transaction: _Transaction[T] | None = None
         try:
             async with self._connection() as connection:
-                transaction = _Transaction(connection, begin, script)
+                transaction = _Transaction(connection, begin, script, () if by is SERVER else [self._become(by)])
                 return await transaction.run()
         except (StorageUnavailable, _TryAgain):
             if transaction is None or not transaction.in_doubt or not await self._has_happened(transaction.id):
                 raise
             return transaction.result
+
+    def _become(self, principal: Principal) -> Statement:
+        return walls.BECOME, walls.becoming(self._requests, principal)
 
     async def _has_happened(self, id: str) -> bool:
         """What became of a transaction whose COMMIT was sent and not answered."""
@@ -209,29 +229,29 @@ class _ReadsOn(Exception):
 class _Transaction(Generic[T]):
     """A script on its way through one connection."""
 
-    def __init__(self, connection: Connection, begin: str, script: Script[T]) -> None:
+    def __init__(
+        self, connection: Connection, begin: str, script: Script[T], opening: Sequence[Statement] = ()
+    ) -> None:
         self.id = ""
         self.in_doubt = False  # COMMIT is on its way
         self.result: T
         self._connection = connection
         self._begin = begin
+        self._opening = opening
         self._script = script
 
     async def run(self) -> T:
         async with self._connection.pipeline():
-            await _send(self._connection, self._begin, {})
-            identify = await self._ask_for_id() if self._begin == BEGIN else None
+            await _sent(self._connection, self._begin, {})
+            identify = await _sent(self._connection, ID, {}) if self._begin == BEGIN else None
+            for statement in self._opening:
+                await _sent(self._connection, *statement)
             self.result = await self._drive()
             if identify is not None:
                 ((self.id,),) = await identify.fetchall()  # arrived with the first answer
                 self.in_doubt = True
-            await _send(self._connection, "COMMIT", {})
+            await _sent(self._connection, "COMMIT", {})
         return self.result
-
-    async def _ask_for_id(self) -> Cursor:
-        cursor = self._connection.cursor()
-        await cursor.execute(translated(ID))
-        return cursor
 
     async def _drive(self) -> T:
         try:
@@ -244,15 +264,26 @@ class _Transaction(Generic[T]):
 
 
 async def _send(connection: Connection, sql: str, params: Params | Sequence[Params]) -> Rows:
-    """Rows, if the statement has any to give; in a pipeline, everything else is not waited for."""
+    return await _fetched(await _sent(connection, sql, params), sql, params)
+
+
+async def _sent(connection: Connection, sql: str, params: Params | Sequence[Params]) -> Cursor:
+    """In a pipeline nothing is waited for."""
     logger.debug("%s", sql)
     cursor = connection.cursor()
     if isinstance(params, dict):
         await cursor.execute(translated(sql), params)
-        return await cursor.fetchall() if answers(sql) else ()
-    await cursor.executemany(translated(sql), params, returning=answers(sql))
+    else:
+        await cursor.executemany(translated(sql), params, returning=answers(sql))
+    return cursor
+
+
+async def _fetched(cursor: Cursor, sql: str, params: Params | Sequence[Params]) -> Rows:
+    """Rows, if the statement has any to give."""
     if not answers(sql):
         return ()
+    if isinstance(params, dict):
+        return await cursor.fetchall()
     return [row async for result in cursor.results() for row in await result.fetchall()]
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Script
 from dragoman.domain.runs import Run
 
 # The run that wrote last must have ended well, at its first attempt, with what its model said; and here nothing may follow.
@@ -31,10 +31,10 @@ class SqlProviderConversations:
     engine: Engine
 
     async def resume(self, run: Run) -> str | None:
-        return await self.engine.write(_resume, run)
+        return await self.engine.write(SERVER, _resume, run)
 
     async def begin(self, run: Run, provider_conversation_id: str) -> None:
-        await self.engine.write(_set, run, provider_conversation_id)
+        await self.engine.write(SERVER, _set, run, provider_conversation_id)
 
 
 def _resume(run: Run) -> Script[str | None]:

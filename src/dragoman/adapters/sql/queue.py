@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dragoman.adapters.sql.engine import Dialect, Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script
 from dragoman.adapters.sql.entering import entering
 from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import chain
@@ -85,24 +85,24 @@ class SqlQueue:
     engine: Engine
 
     async def claim(self, claim: Claim, limit: int) -> Sequence[Run]:
-        return await self.engine.write(_claim, claim, limit)
+        return await self.engine.write(SERVER, _claim, claim, limit)
 
     async def renew(self, claim: Claim, run_ids: Collection[str]) -> Mapping[str, Asked | None]:
-        return await self.engine.write(_renew, claim, run_ids) if run_ids else {}
+        return await self.engine.write(SERVER, _renew, claim, run_ids) if run_ids else {}
 
     async def abandoned(self, claim: Claim) -> Sequence[Run]:
-        return await self.engine.read(_abandoned, ABANDONED[self.engine.dialect], self._seen_by(claim))
+        return await self.engine.read(SERVER, _abandoned, ABANDONED[self.engine.dialect], self._seen_by(claim))
 
     async def release(self, claim: Claim, runs: Sequence[Run]) -> None:
         if runs:
-            await self.engine.write(_release, RELEASE[self.engine.dialect], self._seen_by(claim), runs)
+            await self.engine.write(SERVER, _release, RELEASE[self.engine.dialect], self._seen_by(claim), runs)
 
     def _seen_by(self, claim: Claim) -> dict[str, Any]:
         doubtful = micros(claim.until - SILENCE)
         return {"player": claim.player, "alone": int(self.engine.alone), "doubtful": doubtful}
 
     async def waiting(self) -> int:
-        return await self.engine.read(_waiting)
+        return await self.engine.read(SERVER, _waiting)
 
 
 def take(runs: Sequence[Run], claim: Claim) -> Script[list[Run]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from dragoman.adapters.sql.branches import begin_branch, branch_from
 from dragoman.adapters.sql.busy import ask, disturb, hold_unfinished
-from dragoman.adapters.sql.engine import Dialect, Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script
 from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import LOCK
 from dragoman.adapters.sql.queue import take
@@ -70,12 +70,15 @@ TAKE_TURNS: Mapping[Dialect, str] = {
 }
 NOBODY: Mapping[Subject, int] = {}
 
-# The first condition is that of the index.
-UNDER_WAY = """
+# Whosever runs they are: PostgreSQL tells a request only how many. The first condition is that of the index.
+UNDER_WAY: Mapping[Dialect, str] = {
+    "sqlite": """
 SELECT count(*) FROM runs
 WHERE status IN ('queued', 'in_progress', 'requires_action') AND status <> 'requires_action' AND tenant = :tenant
   AND (CAST(:owner AS TEXT) IS NULL OR owner = :owner) AND (CAST(:key AS TEXT) IS NULL OR key = :key)
-"""
+""",
+    "postgresql": "SELECT runs_under_way(CAST(:owner AS TEXT), CAST(:key AS TEXT))",
+}
 
 INSERT = """
 INSERT INTO runs (id, tenant, owner, agent, provider, conversation_id, session_id, input, created_at, status, options,
@@ -137,14 +140,14 @@ class SqlRuns:
         idempotency: IdempotencyKey | None = None,
         at_most: Mapping[Subject, int] = NOBODY,
     ) -> Begun:
-        room = _Room(at_most, TAKE_TURNS[self.engine.dialect])
-        return await self.engine.write(_begin, run, claim, idempotency, room)
+        room = _Room(at_most, TAKE_TURNS[self.engine.dialect], UNDER_WAY[self.engine.dialect])
+        return await self.engine.write(Principal(run.owner, run.tenant), _begin, run, claim, idempotency, room)
 
     async def get(self, principal: Principal, run_id: str) -> Run:
-        return await self.engine.read(_get, GET, principal, run_id)
+        return await self.engine.read(principal, _get, GET, principal, run_id)
 
     async def ahead(self, run: Run) -> int:
-        return await self.engine.read(_ahead, run)
+        return await self.engine.read(SERVER, _ahead, run)
 
     async def list(
         self,
@@ -164,27 +167,28 @@ class SqlRuns:
             "conversation_id": conversation_id,
             "after": after or AFTER_ALL,
         }
-        return await self.engine.read(_list, where, limit)
+        return await self.engine.read(principal, _list, where, limit)
 
     async def cancel(self, principal: Principal, run_id: str, mode: CancelMode) -> Run:
-        return await self.engine.write(_cancel, principal, run_id, mode)
+        return await self.engine.write(principal, _cancel, principal, run_id, mode)
 
     async def delete(self, principal: Principal, run_id: str) -> Run:
-        return await self.engine.write(_delete, principal, run_id)
+        return await self.engine.write(principal, _delete, principal, run_id)
 
     async def remove_stateless(self, before: datetime, limit: int) -> int:
-        return await self.engine.write(_remove_stateless, before, limit)
+        return await self.engine.write(SERVER, _remove_stateless, before, limit)
 
     async def remove_expired_keys(self, now: datetime, limit: int) -> int:
-        return await self.engine.write(_remove_expired_keys, now, limit)
+        return await self.engine.write(SERVER, _remove_expired_keys, now, limit)
 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How many runs there may be, and how those who begin some take turns."""
+    """How many runs there may be, how those who begin some take turns, and how they are counted."""
 
     at_most: Mapping[Subject, int]
     lock: str
+    under_way: str
 
 
 def _begin(run: Run, claim: Claim | None, idempotency: IdempotencyKey | None, room: _Room) -> Script[Begun]:
@@ -216,7 +220,7 @@ def _check_room(run: Run, room: _Room) -> Script[None]:
         yield room.lock, {"subject": dumps(subject)}
         owner = run.owner if subject.kind == "user" else None
         key = run.key if subject.kind == "key" else None
-        ((under_way,),) = yield UNDER_WAY, {"tenant": run.tenant, "owner": owner, "key": key}
+        ((under_way,),) = yield room.under_way, {"tenant": run.tenant, "owner": owner, "key": key}
         if under_way >= room.at_most[subject]:
             raise TooManyRuns
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Engine, Script
 from dragoman.adapters.sql.rows import Row, micros, moment, now
 from dragoman.domain.schedules import Schedule
 from dragoman.ports.runs import Claim
@@ -43,24 +43,24 @@ class SqlSchedules:
 
     async def enter(self, due: Mapping[str, datetime]) -> None:
         if due:
-            await self.engine.write(_enter, due)
+            await self.engine.write(SERVER, _enter, due)
 
     async def all(self) -> Sequence[Schedule]:
-        return await self.engine.read(_all)
+        return await self.engine.read(SERVER, _all)
 
     async def claim(self, claim: Claim, names: Collection[str], *, early: bool = False) -> Sequence[Schedule]:
-        return await self.engine.write(_claim, claim, names, early) if names else ()
+        return await self.engine.write(SERVER, _claim, claim, names, early) if names else ()
 
     async def renew(self, claim: Claim, schedule: Schedule) -> bool:
-        return await self.engine.write(_change, RENEW, schedule, {"until": micros(claim.until)})
+        return await self.engine.write(SERVER, _change, RENEW, schedule, {"until": micros(claim.until)})
 
     async def end(self, schedule: Schedule, *, due_at: datetime, result: str, failed: bool = False) -> bool:
         failures = schedule.failures + 1 if failed else 0
         values = {"due_at": micros(due_at), "now": now(), "failures": failures, "result": result}
-        return await self.engine.write(_change, END, schedule, values)
+        return await self.engine.write(SERVER, _change, END, schedule, values)
 
     async def release(self, schedule: Schedule) -> None:
-        await self.engine.write(_change, RELEASE, schedule, {})
+        await self.engine.write(SERVER, _change, RELEASE, schedule, {})
 
 
 def _enter(due: Mapping[str, datetime]) -> Script[None]:

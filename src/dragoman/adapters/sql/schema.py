@@ -3,14 +3,18 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from dragoman.adapters.sql import walls
+from dragoman.adapters.sql.engine import Script
 from dragoman.adapters.sql.migrations import HEAD, upgrade, upgrade_sql
 from dragoman.domain.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 LOCK = "SELECT pg_advisory_xact_lock(7021905)"
 """Of two who migrate at once, the second finds nothing left to do. The number is ours alone."""
@@ -60,6 +64,7 @@ def migrate(url: str) -> tuple[str | None, str]:
         if revision is None:
             _refuse_foreign(connection, url)
         upgrade(connection)
+        _build_walls(connection)
         return revision, HEAD
 
 
@@ -67,12 +72,15 @@ def migration_sql(url: str) -> str:
     """What ``migrate`` would execute, for review."""
     with transaction(url) as connection:
         revision = _revision(connection)
-    if revision == HEAD:
-        return ""
+        standing = _standing(connection)
+        plan = _run(connection, walls.plan())
     if revision is not None and revision > HEAD:
         raise StorageUnavailable(unfit(revision))
     written = io.StringIO()
-    upgrade_sql("postgresql", revision, written)
+    if revision != HEAD:
+        upgrade_sql("postgresql", revision, written)
+    if standing.refusal is not None:
+        written.writelines(f"{statement};\n\n" for statement in (*plan.roles, *plan.walls))
     return written.getvalue()
 
 
@@ -90,6 +98,41 @@ def transaction(url: str) -> "Iterator[Connection]":
         raise StorageUnavailable(unreachable(url)) from error
     finally:
         engine.dispose()
+
+
+def _build_walls(connection: "Connection") -> None:
+    from sqlalchemy.exc import ProgrammingError
+
+    if _standing(connection).refusal is None:
+        return
+    plan = _run(connection, walls.plan())
+    try:
+        for statement in plan.roles:
+            connection.exec_driver_sql(statement)
+    except ProgrammingError as error:
+        raise StorageUnavailable(walls.not_allowed(plan)) from error
+    for statement in plan.walls:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def _standing(connection: "Connection") -> walls.Standing:
+    with connection.begin_nested() as savepoint:
+        standing = _run(connection, walls.standing())
+        savepoint.rollback()  # and nobody's request
+    return standing
+
+
+def _run(connection: "Connection", script: Script[T]) -> T:
+    from sqlalchemy import text
+
+    try:
+        sql, params = next(script)
+        while True:
+            found = connection.execute(text(sql), params)
+            sql, params = script.send([tuple(row) for row in found])
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def _refuse_foreign(connection: "Connection", url: str) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from dragoman.adapters.sql.audit import audited
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
-from dragoman.adapters.sql.engine import Dialect, Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script
 from dragoman.adapters.sql.items import FIND_BY, LOCK, Addition, chain, found_by, take_out
 from dragoman.adapters.sql.rows import (
     CONVERSATION,
@@ -84,8 +84,8 @@ AFTER_ALL = (datetime.max.replace(tzinfo=UTC), "zzzz")
 FOUND: Mapping[Dialect, str] = {
     "sqlite": """AND conversations.id IN (SELECT conversation_id FROM findable WHERE number IN (
       SELECT rowid FROM findable_words WHERE findable_words MATCH :words))""",
-    "postgresql": """AND conversations.id IN (SELECT conversation_id FROM findable
-      WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(:words AS tsquery))""",
+    "postgresql": """AND conversations.id IN (
+      SELECT found FROM conversations_with(CAST(:words AS tsquery)) AS found)""",
 }
 
 # From an item upwards, at most :limit of those that count, and not as far as :until: what lies above is never touched.
@@ -167,16 +167,16 @@ class SqlSessions:
     async def history(self, principal: Principal, item_id: str | None, limit: int) -> Sequence[Item]:
         if item_id is None or limit <= 0:
             return ()
-        return await self.engine.read(_path, HISTORY, principal, item_id, limit)
+        return await self.engine.read(principal, _path, HISTORY, principal, item_id, limit)
 
     async def end_of(self, principal: Principal, run: Run) -> str | None:
-        return await self.engine.read(_end_of, principal, run)
+        return await self.engine.read(principal, _end_of, principal, run)
 
     async def create(self, conversation: Conversation) -> Conversation:
-        return await self.engine.write(_create, conversation)
+        return await self.engine.write(Principal(conversation.owner, conversation.tenant), _create, conversation)
 
     async def find(self, principal: Principal, name: str) -> Conversation:
-        return await self.engine.read(_find, principal, name)
+        return await self.engine.read(principal, _find, principal, name)
 
     async def list(
         self,
@@ -201,15 +201,15 @@ class SqlSessions:
             "id": id,
         }
         if search is None:
-            return await self.engine.read(_list, f"{LIST} {NEWEST_FIRST}", where, limit)
+            return await self.engine.read(principal, _list, f"{LIST} {NEWEST_FIRST}", where, limit)
         where["words"] = QUERY[dialect](search)
-        return await self.engine.read(_list, f"{LIST} {FOUND[dialect]} {NEWEST_FIRST}", where, limit)
+        return await self.engine.read(principal, _list, f"{LIST} {FOUND[dialect]} {NEWEST_FIRST}", where, limit)
 
     async def speakers(self, principal: Principal, conversation_ids: Sequence[str]) -> Mapping[str, str]:
-        return await self.engine.read(_speakers, principal, conversation_ids) if conversation_ids else {}
+        return await self.engine.read(principal, _speakers, principal, conversation_ids) if conversation_ids else {}
 
     async def change(self, principal: Principal, name: str, change: Change) -> Conversation:
-        return await self.engine.write(_change, principal, name, change)
+        return await self.engine.write(principal, _change, principal, name, change)
 
     async def page(
         self,
@@ -222,42 +222,42 @@ class SqlSessions:
         branch: str | None = None,
     ) -> ItemPage:
         if after is not None:
-            return await self.engine.read(_page_after, principal, name, limit, after, branch)
-        return await self.engine.read(_page, principal, name, limit, before, branch)
+            return await self.engine.read(principal, _page_after, principal, name, limit, after, branch)
+        return await self.engine.read(principal, _page, principal, name, limit, before, branch)
 
     async def item(self, principal: Principal, name: str, item_id: str) -> Item:
-        return await self.engine.read(_item, principal, name, item_id)
+        return await self.engine.read(principal, _item, principal, name, item_id)
 
     async def add(self, principal: Principal, name: str, items: Sequence[NewItem]) -> Sequence[Item]:
-        return await self.engine.write(_add, principal, name, items)
+        return await self.engine.write(principal, _add, principal, name, items)
 
     async def remove(self, principal: Principal, name: str, item_id: str) -> Conversation:
-        return await self.engine.write(_remove, principal, name, item_id)
+        return await self.engine.write(principal, _remove, principal, name, item_id)
 
     async def fork(self, principal: Principal, name: str, at: str) -> Branch:
-        return await self.engine.write(_fork, principal, name, at)
+        return await self.engine.write(principal, _fork, principal, name, at)
 
     async def branches(
         self, principal: Principal, name: str, *, after: str | None = None, limit: int = 20
     ) -> BranchPage:
-        return await self.engine.read(_branches, principal, name, after, limit)
+        return await self.engine.read(principal, _branches, principal, name, after, limit)
 
     async def compare(
         self, principal: Principal, name: str, branch: str | None, other: str, *, limit: int
     ) -> Comparison:
-        return await self.engine.read(_compare, principal, name, branch, other, limit)
+        return await self.engine.read(principal, _compare, principal, name, branch, other, limit)
 
     async def put_away(self, before: datetime, limit: int) -> int:
-        return await self.engine.write(_put_away, before, limit)
+        return await self.engine.write(SERVER, _put_away, before, limit)
 
     async def remove_old(self, before: datetime, limit: int) -> int:
-        return await self.engine.write(_remove_old, before, limit)
+        return await self.engine.write(SERVER, _remove_old, before, limit)
 
     async def hold(self, tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Conversation:
         return await self.engine.write(_hold, tenant, conversation_id, hold, entry)
 
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
-        return await self.engine.write(_delete, principal, name)
+        return await self.engine.write(principal, _delete, principal, name)
 
 
 # One conversation ----------------------------------------------------------------------------------------------------

@@ -48,11 +48,11 @@ class SqlShelf:
     agent: str
 
     async def keys(self) -> Sequence[str]:
-        return await self.engine.read(_names, self.principal)
+        return await self.engine.read(self.principal, _names, self.principal)
 
     async def read(self, key: str, limit: int = ALL) -> Kept:
         """``limit``: of the newest entries, at most so many."""
-        conversation = await self.engine.read(_find, self.principal, key)
+        conversation = await self.engine.read(self.principal, _find, self.principal, key)
         if conversation is None:
             return Kept()
         items = await SqlSessions(self.engine).history(self.principal, conversation.head, limit)
@@ -61,15 +61,15 @@ class SqlShelf:
         )
 
     async def extend(self, key: str, kept: Kept, keep: int, entries: Sequence[Entry]) -> None:
-        await self.engine.write(_extend, self, key, kept, keep, entries)
+        await self.engine.write(self.principal, _extend, self, key, kept, keep, entries)
 
     async def append(self, key: str, entries: Sequence[Entry]) -> None:
         """Let a conversation go on from where it is."""
-        await self.engine.write(_append, self, key, entries)
+        await self.engine.write(self.principal, _append, self, key, entries)
 
     async def pop(self, key: str) -> Content | None:
         """Take the newest item away."""
-        return await self.engine.write(_pop, self.principal, key)
+        return await self.engine.write(self.principal, _pop, self.principal, key)
 
     async def clear(self, key: str) -> None:
         """Remove the conversation with everything in it, if there is one."""

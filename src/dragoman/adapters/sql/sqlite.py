@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeVar
 
-from dragoman.adapters.sql.engine import Dialect, P, Params, Rows, Script, answers
+from dragoman.adapters.sql.engine import SERVER, By, Dialect, P, Params, Rows, Script, answers
 from dragoman.adapters.sql.file import give_space_back, held, refuse_foreign, revision_in, too_new
 from dragoman.adapters.sql.migrations import HEAD, upgrade
 from dragoman.domain.errors import StorageUnavailable
@@ -119,7 +119,7 @@ class SqliteEngine:
         if not self._open or not all(thread.is_alive() for thread in self._threads):
             return "The database is not open."
         try:
-            await (self.write(_probe_write) if self._failing else self.read(_probe_read))
+            await (self.write(SERVER, _probe_write) if self._failing else self.read(SERVER, _probe_read))
         except StorageUnavailable:
             return f"The database {self.path} cannot be {'written' if self._failing else 'read'}: see the log."
         return None
@@ -138,10 +138,10 @@ class SqliteEngine:
 
     # work --------------------------------------------------------------------------------------------------------
 
-    async def write(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: ARG002
         return await self._submit(self._writes, script(*args, **kwargs))
 
-    async def read(self, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, by: By, script: Callable[P, Script[T]], *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: ARG002
         return await self._submit(self._reads, script(*args, **kwargs))
 
     def _submit(self, jobs: _Jobs, script: Script[T]) -> "asyncio.Future[T]":

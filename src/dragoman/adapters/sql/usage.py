@@ -74,10 +74,10 @@ class SqlUsage:
     engine: Engine
 
     async def report(self, principal: Principal, period: Period, by: GroupBy) -> Report:
-        return await self.engine.read(_report, principal, period, by)
+        return await self.engine.read(principal, _report, principal, period, by)
 
     async def of_run(self, principal: Principal, run_id: str) -> Sequence[Entry]:
-        return await self.engine.read(_of_run, principal, run_id)
+        return await self.engine.read(principal, _of_run, principal, run_id)
 
 
 def charge(told: Sequence[tuple[str, Payer, Sequence[Recorded]]]) -> Script[None]:
