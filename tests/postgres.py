@@ -47,6 +47,8 @@ class PostgresServer:
 
     def drop(self, url: str) -> None:
         self.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+        for suffix in ("requests", "server"):  # of its own: a copy has those of its template
+            self.execute(f"DROP ROLE IF EXISTS {_name(url)}_{suffix}")
 
     @contextlib.contextmanager
     def fresh(self, template: str | None = None) -> Iterator[str]:

@@ -10,14 +10,16 @@ import io
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from dragoman.adapters.sql import SqliteEngine, SqlStore
 from dragoman.adapters.sql.postgres import PostgresEngine
+from dragoman.adapters.sql.walls import WALLS
 from dragoman.testing import call as calling
 from dragoman.testing import say
 from tests.isolation.forgetful import Forgetful
@@ -73,12 +75,42 @@ async def test_nobody_reaches_what_is_somebody_elses_by_any_route(request: pytes
             await attack(found, attacker, victim)
 
 
-async def test_queries_that_forget_the_owner_are_found_out(tmp_path: Path):
-    path = tmp_path / "town.db"
+@contextlib.asynccontextmanager
+async def forgetful_sqlite(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    path = request.getfixturevalue("tmp_path") / "town.db"
     async with town(SqlStore(Forgetful(SqliteEngine(path))), str(path)) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def forgetful_postgresql(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    url: str = request.getfixturevalue("postgres_url")
+    async with town(SqlStore(Forgetful(PostgresEngine(url, pool_size=2))), url) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def forgetful_postgresql_without_policies(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    async with forgetful_postgresql(request) as found:
+        with psycopg.connect(found.database) as connection:
+            for table in WALLS:
+                connection.execute(SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(Identifier(table)))
+        yield found
+
+
+@pytest.mark.parametrize("database", [forgetful_sqlite, forgetful_postgresql_without_policies])
+async def test_queries_that_forget_the_owner_are_found_out(request: pytest.FixtureRequest, database):
+    async with database(request) as found:
         victim, colleague, *_ = found.people
         with pytest.raises(AssertionError, match=r"tells .* of sarah@acme"):
             await attack(found, colleague, victim)
+
+
+async def test_what_forgetful_queries_ask_for_the_second_wall_refuses(request: pytest.FixtureRequest):
+    async with forgetful_postgresql(request) as found:
+        victim, *others = found.people
+        for attacker in others:
+            await attack(found, attacker, victim)
 
 
 async def attack(town: Town, attacker: Person, victim: Person) -> None:

@@ -32,13 +32,13 @@ class SqlNotes:
     engine: Engine
 
     async def add(self, note: Note) -> Note:
-        return await self.engine.write(_add, note)
+        return await self.engine.write(Principal(note.owner, note.tenant), _add, note)
 
     async def list(self, principal: Principal, kind: Kind, *, limit: int) -> Sequence[Note]:
-        return await self.engine.read(_list, principal, kind, limit)
+        return await self.engine.read(principal, _list, principal, kind, limit)
 
     async def done(self, principal: Principal, note_id: str, at: datetime) -> Note:
-        return await self.engine.write(_done, principal, note_id, at)
+        return await self.engine.write(principal, _done, principal, note_id, at)
 
 
 def _add(note: Note) -> Script[Note]:

@@ -11,7 +11,7 @@ from dragoman.adapters.sql.approvals import approval_from
 from dragoman.adapters.sql.audit import COLUMNS as AUDIT
 from dragoman.adapters.sql.audit import entry_from
 from dragoman.adapters.sql.budgets import amount
-from dragoman.adapters.sql.engine import Engine, Script
+from dragoman.adapters.sql.engine import Engine, Script, administrator_of
 from dragoman.adapters.sql.items import LOCK
 from dragoman.adapters.sql.keys import KEY, key_from
 from dragoman.adapters.sql.notes import COLUMNS as NOTE
@@ -193,21 +193,22 @@ class SqlPeople:
     async def page(
         self, person: Principal, kind: Kind, after: Place | None, limit: int
     ) -> Sequence[tuple[Place, object]]:
-        return await self.engine.read(_page, person, SOURCES[kind], after, limit)
+        by = administrator_of(person.tenant) if kind == "audit" else person
+        return await self.engine.read(by, _page, person, SOURCES[kind], after, limit)
 
     async def holds(self, person: Principal) -> int:
-        return await self.engine.read(_holds, person)
+        return await self.engine.read(person, _holds, person)
 
     async def stop(self, person: Principal, at: datetime, limit: int) -> Sequence[str]:
-        return await self.engine.write(_stop, person, at, limit)
+        return await self.engine.write(person, _stop, person, at, limit)
 
     async def remove(self, person: Principal, kind: Kind, limit: int) -> int:
         if kind == "conversations":
-            return await self.engine.write(_remove_conversations, person, limit)
-        return await self.engine.write(_remove, person, kind, limit)
+            return await self.engine.write(person, _remove_conversations, person, limit)
+        return await self.engine.write(person, _remove, person, kind, limit)
 
     async def rename(self, person: Principal, pseudonym: str, limit: int) -> int:
-        return await self.engine.write(_rename, person, pseudonym, limit)
+        return await self.engine.write(administrator_of(person.tenant), _rename, person, pseudonym, limit)
 
 
 def _whose(person: Principal) -> dict[str, str]:

@@ -57,6 +57,9 @@ ID = "SELECT CAST(pg_current_xact_id() AS TEXT)"
 OUTCOME = "SELECT pg_xact_status(CAST(:id AS xid8))"
 REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
+REQUESTED = b" /* requested */"
+"""Behind each statement of a request. A text that is prepared once for both roles would be planned anew whenever they take turns."""
+
 # SQLSTATEs, or classes of them, by which the server says that the statement is not to blame.
 _OUTAGES = ("08", "25006", "53", "57", "58")
 
@@ -155,7 +158,7 @@ class PostgresEngine:
             else:
                 async with connection.pipeline():  # what is sent in one go is one transaction
                     await _sent(connection, *self._become(by))
-                    cursor = await _sent(connection, *statement)
+                    cursor = await _sent(connection, *statement, REQUESTED)
                 rows = await _fetched(cursor, *statement)
         try:
             script.send(rows)
@@ -238,6 +241,7 @@ class _Transaction(Generic[T]):
         self._connection = connection
         self._begin = begin
         self._opening = opening
+        self._mark = REQUESTED if opening else b""
         self._script = script
 
     async def run(self) -> T:
@@ -257,24 +261,24 @@ class _Transaction(Generic[T]):
         try:
             statement = next(self._script)
             while True:
-                statement = self._script.send(await _send(self._connection, *statement))
+                statement = self._script.send(await _send(self._connection, *statement, self._mark))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
-async def _send(connection: Connection, sql: str, params: Params | Sequence[Params]) -> Rows:
-    return await _fetched(await _sent(connection, sql, params), sql, params)
+async def _send(connection: Connection, sql: str, params: Params | Sequence[Params], mark: bytes = b"") -> Rows:
+    return await _fetched(await _sent(connection, sql, params, mark), sql, params)
 
 
-async def _sent(connection: Connection, sql: str, params: Params | Sequence[Params]) -> Cursor:
+async def _sent(connection: Connection, sql: str, params: Params | Sequence[Params], mark: bytes = b"") -> Cursor:
     """In a pipeline nothing is waited for."""
     logger.debug("%s", sql)
     cursor = connection.cursor()
     if isinstance(params, dict):
-        await cursor.execute(translated(sql), params)
+        await cursor.execute(translated(sql) + mark, params)
     else:
-        await cursor.executemany(translated(sql), params, returning=answers(sql))
+        await cursor.executemany(translated(sql) + mark, params, returning=answers(sql))
     return cursor
 
 

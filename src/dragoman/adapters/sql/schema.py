@@ -72,14 +72,14 @@ def migration_sql(url: str) -> str:
     """What ``migrate`` would execute, for review."""
     with transaction(url) as connection:
         revision = _revision(connection)
-        standing = _standing(connection)
         plan = _run(connection, walls.plan())
+        stands = _stands(connection, plan)
     if revision is not None and revision > HEAD:
         raise StorageUnavailable(unfit(revision))
     written = io.StringIO()
     if revision != HEAD:
         upgrade_sql("postgresql", revision, written)
-    if standing.refusal is not None:
+    if not stands:
         written.writelines(f"{statement};\n\n" for statement in (*plan.roles, *plan.walls))
     return written.getvalue()
 
@@ -103,9 +103,9 @@ def transaction(url: str) -> "Iterator[Connection]":
 def _build_walls(connection: "Connection") -> None:
     from sqlalchemy.exc import ProgrammingError
 
-    if _standing(connection).refusal is None:
-        return
     plan = _run(connection, walls.plan())
+    if _stands(connection, plan):
+        return
     try:
         for statement in plan.roles:
             connection.exec_driver_sql(statement)
@@ -115,11 +115,11 @@ def _build_walls(connection: "Connection") -> None:
         connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-def _standing(connection: "Connection") -> walls.Standing:
+def _stands(connection: "Connection", plan: walls.Plan) -> bool:
     with connection.begin_nested() as savepoint:
         standing = _run(connection, walls.standing())
         savepoint.rollback()  # and nobody's request
-    return standing
+    return standing == walls.Standing(plan.requests)
 
 
 def _run(connection: "Connection", script: Script[T]) -> T:

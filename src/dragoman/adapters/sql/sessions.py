@@ -9,7 +9,7 @@ import orjson
 
 from dragoman.adapters.sql.audit import audited
 from dragoman.adapters.sql.branches import begin_branch, common_item, fork, head_of, list_branches
-from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script
+from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script, administrator_of
 from dragoman.adapters.sql.items import FIND_BY, LOCK, Addition, chain, found_by, take_out
 from dragoman.adapters.sql.rows import (
     CONVERSATION,
@@ -254,7 +254,7 @@ class SqlSessions:
         return await self.engine.write(SERVER, _remove_old, before, limit)
 
     async def hold(self, tenant: str, conversation_id: str, hold: bool, entry: AuditEntry) -> Conversation:
-        return await self.engine.write(_hold, tenant, conversation_id, hold, entry)
+        return await self.engine.write(administrator_of(tenant), _hold, tenant, conversation_id, hold, entry)
 
     async def delete(self, principal: Principal, name: str) -> Sequence[str]:
         return await self.engine.write(principal, _delete, principal, name)

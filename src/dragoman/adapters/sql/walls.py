@@ -23,9 +23,17 @@ _SCOPES = "current_setting('dragoman.scopes', true)"  # with a | before and behi
 
 MINE = f"tenant = {_TENANT} AND owner = {_USER}"
 ADMINISTERED = f"tenant = {_TENANT} AND {_SCOPES} LIKE '%|admin|%'"
+MINE_OR_ADMINISTERED = f"{ADMINISTERED} OR {MINE}"
+# Whoever works on all of a tenant is nobody in it: to hold a conversation, to take a name out of what others keep.
+MINE_OR_OVERSEEN = f"{MINE} OR ({ADMINISTERED} AND {_USER} = '')"
 DECIDED = f"""tenant = {_TENANT}
   AND (owner = {_USER} OR {_SCOPES} LIKE '%|admin|%' OR {_SCOPES} LIKE '%|' || scope || '|%')"""
 ALL = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def _counted(kind: str) -> str:
+    """What is counted of somebody, or of a key of theirs."""
+    return f"tenant = {_TENANT} AND ({kind} = 'user' AND name = {_USER} OR {kind} = 'key' AND name IN (SELECT id FROM api_keys))"  # noqa: S608 - constants
 
 
 def _within(parent: str, table: str, column: str) -> str:
@@ -42,23 +50,24 @@ class Wall:
 
 
 WALLS: Mapping[str, Wall] = {
-    "conversations": Wall(ALL, MINE),
+    "conversations": Wall(ALL, MINE_OR_OVERSEEN),
     "branches": Wall(ALL, _within("conversations", "branches", "conversation_id")),
     "items": Wall(ALL, _within("conversations", "items", "conversation_id")),
     "findable": Wall(ALL, _within("conversations", "findable", "conversation_id")),
-    "runs": Wall(ALL, MINE),
+    "runs": Wall(ALL, MINE_OR_OVERSEEN),
     "events": Wall(ALL, _within("runs", "events", "run_id")),
     "idempotency_keys": Wall(ALL, MINE),
-    "approvals": Wall("SELECT, UPDATE", DECIDED),
-    "usage": Wall("SELECT", MINE),
-    "api_keys": Wall("SELECT, INSERT, UPDATE", ADMINISTERED),
-    "audit": Wall("SELECT, INSERT", ADMINISTERED),
+    "notes": Wall(ALL, MINE),
+    "approvals": Wall("SELECT, UPDATE, DELETE", DECIDED),
+    "usage": Wall("SELECT, DELETE", MINE),
+    "accounts": Wall("SELECT, DELETE", _counted("payer")),
+    "request_counts": Wall("SELECT, DELETE", _counted("kind")),
+    "api_keys": Wall(ALL, MINE_OR_ADMINISTERED),
+    "audit": Wall("SELECT, INSERT, UPDATE", ADMINISTERED),
 }
 
 UNREACHABLE: Mapping[str, str] = {
-    "accounts": "what a budget leaves is compared for payers of every kind, before and while runs are played",
     "reservations": "made and settled by players only",
-    "request_counts": "counted before a request is let in, for its tenant and key as well",
     "schedules": "nobody's",
 }
 """Tables that only the server itself works with, and why. A request cannot read them at all."""
@@ -170,7 +179,7 @@ def _exposed(requests: str, server: str, tables: str) -> str:
 
 # Building them --------------------------------------------------------------------------------------------------------
 
-PLACE = "SELECT current_database(), current_schema()"
+PLACE = "SELECT current_database(), current_schema(), current_user"
 MEMBER_OF = "SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = :requests OR rolname = :server"
 REACHING = """
 SELECT rolname FROM pg_roles
@@ -182,31 +191,32 @@ WHERE (rolname = :requests OR rolname = :server) AND has_schema_privilege(oid, c
 class Plan:
     """What has to be executed, in order: the first part may be another one's to do."""
 
+    requests: str  # the role as it is to be called
     roles: Sequence[str]
     walls: Sequence[str]
 
 
 def plan() -> Script[Plan]:
-    ((database, schema),) = yield PLACE, {}
+    ((database, schema, login),) = yield PLACE, {}
     requests, server = (_role(database, suffix) for suffix in (REQUESTS, SERVER))
     named = {"requests": requests, "server": server}
     member: dict[str, bool] = dict((yield MEMBER_OF, named))
     roles = [f"CREATE ROLE {_quoted(role)} NOLOGIN" for role in (requests, server) if role not in member]
     if not member.get(requests):
-        roles.append(f"GRANT {_quoted(requests)} TO CURRENT_USER")
+        roles.append(f"GRANT {_quoted(requests)} TO {_quoted(login)}")
     reaching = yield REACHING, named
     grants = [
         f"GRANT USAGE ON SCHEMA {_quoted(schema)} TO {_quoted(role)}"
         for role in (requests, server)
         if (role,) not in reaching
     ]
-    return Plan(roles, [*grants, *_statements(requests, server, schema), SIGN])
+    return Plan(requests, roles, [*grants, *_statements(requests, server, schema), SIGN])
 
 
 def not_allowed(plan: Plan) -> str:
     return (
-        "The database's user may not create the roles that keep people apart, so nothing was changed. Somebody who may has to"
-        f" say, in this database: {'; '.join(plan.roles)}; with its user for CURRENT_USER. Then run `dragoman migrate` again."
+        "The database's user may not create the roles that keep people apart, so nothing was changed. Somebody who may has"
+        f" to say: {'; '.join(plan.roles)}; Then run `dragoman migrate` again."
     )
 
 
@@ -218,7 +228,7 @@ def _role(database: str, suffix: str) -> str:
 def _statements(requests: str, server: str, schema: str) -> Iterator[str]:
     """What makes the walls of a database, whatever stands there."""
     request, served = _quoted(requests), _quoted(server)
-    yield f"GRANT SELECT ON {VERSION_TABLE} TO {served}"
+    yield f"GRANT SELECT ON {VERSION_TABLE} TO PUBLIC"  # so that whoever may do nothing yet can be told what is missing
     for table in (*WALLS, *UNREACHABLE):
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
         yield f"DROP POLICY IF EXISTS {SERVER} ON {table}"
