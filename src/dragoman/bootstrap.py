@@ -56,15 +56,16 @@ from dragoman.ports.runtime import Provider, UsesEndpoints
 from dragoman.ports.schedules import ScheduleStore
 from dragoman.ports.sessions import SessionStore
 from dragoman.ports.signals import Alone, Signals
-from dragoman.ports.tools import ToolRegistry
+from dragoman.ports.tools import NoServers, ToolRegistry, ToolServers
 from dragoman.ports.usage import UsageLedger
-from dragoman.ports.web import Web
+from dragoman.ports.web import UrlGuard, Web
 from dragoman.providers.registry import ProviderRegistry
 from dragoman.settings import Settings, WrongSettings
 from dragoman.sources import Found, keyed
 from dragoman.sources.check import Checker
 from dragoman.tools import BuiltinTools
 from dragoman.tools.coaching import coaching_tools
+from dragoman.toolservers import read_servers
 
 if TYPE_CHECKING:
     from dragoman.adapters.identity.tokens import Claims, KeySource
@@ -194,6 +195,7 @@ class Application:
         services, grace = self.services, self.settings.shutdown_grace
         return [
             (self.store.start, self.store.stop),
+            (services.servers.start, services.servers.stop),
             *((provider.start, provider.stop) for provider in self.providers.values()),
             (lambda: self.signals.start(Hearing(services.dispatcher, services.log)), self.signals.stop),
             (services.log.start, services.log.stop),
@@ -211,6 +213,7 @@ def build(
     choose_provider: ChooseProvider | None = None,
     tools: ToolRegistry | Iterable[Tool] = (),
     web: Web | None = None,
+    servers: ToolServers | None = None,
     authenticator: Authenticator | None = None,
     clock: Clock | None = None,
     signals: Signals | None = None,
@@ -224,12 +227,13 @@ def build(
     name = secrets.token_hex(8)  # of this process
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
+    servers = servers or build_servers(settings, web)
     coaching = coaching_tools(store.notes, clock)
     registered = server_tools(tools, coaching) if isinstance(tools, Iterable) else tools
     known = keyed(builtin_agents(settings), agents)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
-        providers = build_providers(settings, known, registered, bench, kept_there)
+        providers = build_providers(settings, known, registered, bench, kept_there, servers=servers)
     registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
     log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
     allowed = allowances or read_allowances(settings)
@@ -256,6 +260,7 @@ def build(
         plain_models=settings.plain_models,
         plain_agent=plain.key,
         tenants=tenants,
+        servers=servers,
     )
     enabled = settings.sessions_enabled
     checks: dict[str, Check] = {"database": store.check}
@@ -292,6 +297,7 @@ def build(
         budgets=budgets,
         cleared=cleared,
         limiter=None if allowed.limits.empty else Limiter(store.request_counts, allowed.limits, clock),
+        servers=servers,
         endpoints=lambda: endpoint_stats(registry.providers.values()),
         connections=store.connections,
     )
@@ -331,6 +337,15 @@ def tool_limits(settings: Settings) -> ToolLimits:
         approval=settings.approval_timeout or None,
         guarded=settings.approval_tools,
     )
+
+
+def build_servers(settings: Settings, guard: UrlGuard) -> ToolServers:
+    """The MCP servers that are configured. Without any, nothing of theirs is loaded."""
+    if not (servers := read_servers(settings)):
+        return NoServers()
+    from dragoman.adapters.mcp import McpServers
+
+    return McpServers(servers, guard)
 
 
 def endpoint_stats(providers: Iterable[Provider]) -> dict[str, EndpointStats]:
@@ -423,11 +438,13 @@ def build_providers(
     tools: ToolRegistry,
     bench: Workbench,
     conversations: ProviderConversations | None = None,
+    *,
+    servers: ToolServers | None = None,
 ) -> dict[str, Provider]:
     """The enabled providers, each with the agents it can play. With ``conversations``, a model's endpoint keeps some, too."""
     builders: dict[str, Callable[[], Provider]] = {
-        "openai": lambda: _openai(settings, known, tools, bench, conversations),
-        "scripted": lambda: _scripted(settings, known, tools, bench),
+        "openai": lambda: _openai(settings, known, tools, bench, conversations, servers=servers or NoServers()),
+        "scripted": lambda: _scripted(settings, known, tools, bench, servers or NoServers()),
     }
     providers: dict[str, Provider] = {}
     for name in settings.providers:
@@ -446,7 +463,8 @@ def checker(settings: Settings, found: Found) -> Checker:
     """What looks for mistakes in the agents that a server with these settings would have."""
     tools = server_tools(found.tools, coaching_tools(MemoryNotes(), SystemClock()))
     agents = keyed(builtin_agents(settings), found.agents, found)
-    return Checker(agents, found, tools.tools, (), read_models(settings))
+    servers = [server.name for server in read_servers(settings)]
+    return Checker(agents, found, tools.tools, servers, read_models(settings))
 
 
 def refuse_mistakes(settings: Settings, found: Found) -> None:
@@ -461,6 +479,8 @@ def _openai(
     tools: ToolRegistry,
     bench: Workbench,
     conversations: ProviderConversations | None,
+    *,
+    servers: ToolServers,
 ) -> Provider:
     from dragoman.providers.openai import DemoSettings, build_openai_provider
 
@@ -478,11 +498,15 @@ def _openai(
         max_retries=settings.model_retries,
         conversations=conversations,
         bench=bench,
+        servers=servers,
     )
 
 
-def _scripted(settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry, bench: Workbench) -> Provider:
+def _scripted(
+    settings: Settings, agents: Mapping[str, Any], tools: ToolRegistry, bench: Workbench, servers: ToolServers
+) -> Provider:
     from dragoman.providers.scripted import build_scripted_provider
 
     specs = [agent for agent in agents.values() if isinstance(agent, AgentSpec)]
-    return build_scripted_provider(specs, tools=tools, bench=bench, prices=read_models(settings).prices)
+    prices = read_models(settings).prices
+    return build_scripted_provider(specs, tools=tools, bench=bench, prices=prices, servers=servers)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from dragoman.adapters.mcp.server import Per
 from dragoman.domain.budgets import Budget, Payer, Span
 from dragoman.domain.limits import Limits
 from dragoman.domain.prices import DECIMALS, Price, Prices
@@ -145,6 +146,41 @@ class BudgetTable(_Table):
         return Budget(name, self.period, self.ceiling, self.per, self.tenant, self.only)
 
 
+class SecretsTable(_Table):
+    headers: dict[str, str] = Field(default={}, repr=False, examples=['{ authorization = "Bearer ${GITHUB_TOKEN}" }'])
+    env: dict[str, str] = Field(default={}, repr=False, examples=['{ TOKEN = "${GITHUB_TOKEN}" }'])
+
+
+class McpTable(SecretsTable):
+    command: str | None = Field(default=None, min_length=1, examples=['"npx"'])
+    args: tuple[str, ...] = Field(
+        default=(), examples=['["-y", "@modelcontextprotocol/server-filesystem", "/srv/files"]']
+    )
+    cwd: str | None = Field(default=None, examples=['"/srv"'])
+    url: str | None = Field(default=None, pattern="^https?://.", examples=['"https://mcp.example.com/mcp"'])
+    allow_private: bool = Field(default=False, examples=["true"])
+    tenants: dict[str, SecretsTable] = Field(
+        default={}, examples=['acme.headers.authorization = "Bearer ${ACME_TOKEN}"']
+    )
+    per: Per = Field(default="server", examples=['"user"'])
+    agents: tuple[str, ...] = Field(default=(), examples=['["assistant", "support_*"]'])
+    tools: tuple[str, ...] = Field(default=("*",), examples=['["list_*", "get_*"]'])
+    needs_approval: bool | tuple[str, ...] = Field(default=False, examples=['["delete_*"]'])
+    timeout: Seconds | None = Field(default=None, examples=["60"])
+    connect_timeout: Seconds = Field(default=10.0, examples=["10"])
+    concurrency: int | None = Field(default=None, ge=1, examples=["8"])
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("an MCP server has either a command or a url")
+        if self.url is None and (self.headers or any(table.headers for table in self.tenants.values())):
+            raise ValueError("headers go with a url; a command has env")
+        if self.command is None and (self.env or any(table.env for table in self.tenants.values())):
+            raise ValueError("env goes with a command; a url has headers")
+        return self
+
+
 class File(_Table):
     models: ModelsTable = Field(default=ModelsTable(), examples=['{ default = "gpt-5-mini" }'])
     endpoints: dict[str, EndpointTable] = Field(default={}, examples=['local.base_url = "http://127.0.0.1:11434/v1"'])
@@ -152,12 +188,22 @@ class File(_Table):
     tenants: dict[str, TenantTable] = Field(default={}, examples=["acme.limits.user.requests_per_minute = 60"])
     budgets: dict[str, BudgetTable] = Field(default={}, examples=['monthly = { ceiling = 50, per = "user" }'])
 
-    @field_validator("endpoints")
+    mcp: dict[str, McpTable] = Field(default={}, examples=['github.url = "https://mcp.example.com/mcp"'])
+
+    @field_validator("endpoints", "mcp")
     @classmethod
-    def _named(cls, value: dict[str, EndpointTable]) -> dict[str, EndpointTable]:
+    def _named(cls, value: dict[str, _Table]) -> dict[str, _Table]:
         for name in value:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name for an endpoint: it has 1 to 32 of a-z, 0-9, '-' and '_'")
+                raise ValueError(f"{name!r} is no name for it: one has 1 to 32 of a-z, 0-9, '-' and '_'")
+        return value
+
+    @field_validator("mcp")
+    @classmethod
+    def _apart(cls, value: dict[str, McpTable]) -> dict[str, McpTable]:
+        for name in value:
+            if "__" in name:
+                raise ValueError(f"{name!r} has two '_' side by side, which part a server's name from its tool's")
         return value
 
 

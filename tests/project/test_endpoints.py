@@ -10,6 +10,7 @@ import pytest
 from dragoman.domain.usage import Usage
 from dragoman.endpoints import (
     EndpointTable,
+    McpTable,
     ModelSetup,
     ModelsTable,
     PriceTable,
@@ -225,7 +226,7 @@ def test_well_known_prices_have_a_date_and_a_source():
 
 def test_every_key_of_the_file_is_documented():
     page = (Path(__file__).parents[2] / "docs/reference/dragoman-toml.md").read_text()
-    for table in (ModelsTable, EndpointTable, TimeoutsTable, PriceTable):
+    for table in (ModelsTable, EndpointTable, TimeoutsTable, PriceTable, McpTable):
         for key in table.model_fields:
             assert f"| `{key}` |" in page, f"docs/reference/dragoman-toml.md lacks {key}"
 

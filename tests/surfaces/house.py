@@ -61,7 +61,9 @@ class Gate:
 @contextlib.asynccontextmanager
 async def house(scripts=None, *, options=None, silence=10.0, client=None, store=None, tools=None, **given):
     """Everything started, and a client that asks in process."""
-    overrides = {name: given.pop(name) for name in ("allowances", "authenticator", "providers") if name in given}
+    overrides = {
+        name: given.pop(name) for name in ("allowances", "authenticator", "providers", "servers") if name in given
+    }
     scripts = scripts or {}
     habits = given.pop("habits", Habits())
     keys = {"chat": None, **scripts}

@@ -23,6 +23,7 @@ from dragoman.domain.endpoints import EndpointStats
 from dragoman.ports.clock import Clock
 from dragoman.ports.identity import Authenticator
 from dragoman.ports.runs import RunQueue
+from dragoman.ports.tools import ToolServers
 
 Check = Callable[[], Awaitable[str | None]]
 """``None`` when a part is ready, else what is wrong with it, in words for the operator."""
@@ -50,6 +51,7 @@ class Services:
     people: People
     budgets: Budgets
     cleared: Mapping[str, int]  # by job, for metrics
+    servers: ToolServers
     limiter: Limiter | None = None  # None: nobody is limited
     endpoints: Callable[[], Mapping[str, EndpointStats]] = dict  # of models, by name
     connections: Callable[[], Mapping[str, int]] = dict  # to the database, by what they are doing; empty without a pool

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dragoman.application.catalog import Catalog
-from dragoman.domain.agents import ToolCard
+from dragoman.domain.agents import ToolCard, card_of
 from dragoman.domain.approvals import ApprovalStatus
 from dragoman.domain.errors import NotFound
 from dragoman.domain.events import ApprovalDecided, ApprovalRequested, Progress
@@ -88,10 +88,6 @@ class Tools:
         except NotFound:
             return False
         return True
-
-
-def card_of(tool: Tool) -> ToolCard:
-    return ToolCard(tool.name, tool.description, tool.parameters, tool.approval)
 
 
 @dataclass(frozen=True, slots=True)

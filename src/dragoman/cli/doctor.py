@@ -17,7 +17,7 @@ Line = tuple[bool, str, str]
 
 
 def doctor() -> None:
-    """Look at the database, at who is asked for tokens, at tenants, and at every model endpoint, and say what to do. Exit code 1 if something is wrong."""
+    """Look at the database, at who is asked for tokens, at tenants, and at every model endpoint and MCP server, and say what to do. Exit code 1 if something is wrong."""
     from dragoman.endpoints import read_models
     from dragoman.settings import Settings
 
@@ -28,7 +28,7 @@ def doctor() -> None:
 
 async def _report(settings: "Settings", models: "ModelSetup") -> bool:
     well = True
-    for lines in (_database(settings), _identity(settings), _tenants(settings), _endpoints(models)):
+    for lines in (_database(settings), _identity(settings), _tenants(settings), _endpoints(models), _mcp(settings)):
         async for fine, part, text in lines:
             typer.echo(f"{'ok  ' if fine else 'FAIL'}  {part}: {text}")
             well = well and fine
@@ -103,6 +103,21 @@ def _agents(settings: "Settings") -> list[str]:
 
     found = find(settings.agents)
     return list(keyed(builtin_agents(settings), found.agents, found))
+
+
+async def _mcp(settings: "Settings") -> AsyncIterator[Line]:
+    from dragoman.bootstrap import build_servers, build_web
+    from dragoman.domain.identity import LOCAL
+
+    servers = build_servers(settings, build_web(settings))
+    await servers.start()
+    try:
+        for name in servers.names:
+            await servers.tools("", [name], LOCAL)
+            state = servers.states()[name]
+            yield state.trouble is None, f"mcp {name}", state.trouble or f"answers, and has {state.tools} tools"
+    finally:
+        await servers.stop()
 
 
 async def _endpoints(models: "ModelSetup") -> AsyncIterator[Line]:

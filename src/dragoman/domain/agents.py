@@ -8,7 +8,7 @@ from typing import Any
 from dragoman.domain.errors import Invalid
 from dragoman.domain.runs import Habits, ModelChoices, Run
 from dragoman.domain.templates import check_template, filled
-from dragoman.domain.tools import ApprovalNeed
+from dragoman.domain.tools import ApprovalNeed, Tool
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -61,6 +61,10 @@ class ToolCard:
     description: str = ""
     parameters: dict[str, Any] | None = None  # JSON schema of the arguments; None: its provider knows none
     needs_approval: ApprovalNeed = "never"
+
+
+def card_of(tool: Tool) -> ToolCard:
+    return ToolCard(tool.name, tool.description, tool.parameters, tool.approval)
 
 
 @dataclass(frozen=True, slots=True)

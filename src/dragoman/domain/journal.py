@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dragoman.domain.events import AgentUpdated, ApprovalDecided, ApprovalRequested, Event, ItemDone, ModelAnswered
+from dragoman.domain.items import is_call
 
 _OUTPUTS = frozenset({"tool_output", "handoff_occurred"})
 
@@ -33,6 +34,12 @@ class Journal:
 
     def output(self, call_id: str) -> ItemDone | None:
         return self.outputs.get(call_id)
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The names of the tools that were called."""
+        items = (done.item for answer in self.answers.values() for done in answer.items)
+        return frozenset(item["name"] for item in items if is_call(item) and "name" in item)
 
     @property
     def empty(self) -> bool:

@@ -16,7 +16,7 @@ from dragoman.domain.prices import Prices
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.realtime import RealtimeChannelFactory
 from dragoman.ports.runtime import Provider
-from dragoman.ports.tools import ToolRegistry
+from dragoman.ports.tools import ToolRegistry, ToolServers
 from dragoman.providers.openai.agents import nested, registry
 from dragoman.providers.openai.agents.conversations import EndpointConversations
 from dragoman.providers.openai.agents.graph import Graph, Models
@@ -51,6 +51,7 @@ class OpenAIProvider:
         registry.check_handoffs(made)
         self.runtime.graph.replace(made)
         self.runtime.max_turns.clear()
+        self.runtime.graph.declared.clear()
         self.agents.clear()
         self._describe(agents, made)
 
@@ -60,6 +61,7 @@ class OpenAIProvider:
             card = registry.card(key, agent, provider=NAME, model=model, keys=self.runtime.graph.keys)
             if isinstance(spec := agents[key], AgentSpec):
                 self.runtime.max_turns[key] = spec.max_turns
+                self.runtime.graph.declared[key] = spec.mcp
                 card = registry.declared(card, spec)
             self.agents[key] = card
 
@@ -99,6 +101,7 @@ def build_openai_provider(
     max_retries: int = 2,
     conversations: ProviderConversations | None = None,
     bench: Workbench | None = None,
+    servers: ToolServers | None = None,
 ) -> Provider:
     """Plays ``agents`` with the models of ``endpoint`` and ``others``, else with the demo model.
 
@@ -128,7 +131,7 @@ def build_openai_provider(
             return found is not None and found[0] is there
 
         kept_there = EndpointConversations(conversations, Wire(there, there.limits or limits), has)
-    graph = Graph(models, bench or Workbench())
+    graph = Graph(models, bench or Workbench(), servers)
     provider = OpenAIProvider(OpenAIRuntime(graph, config, conversations=kept_there), models, tools)
     provider.replace(agents)
     return provider

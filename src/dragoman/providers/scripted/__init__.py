@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.application.tools import Workbench, card_of
-from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard
+from dragoman.application.tools import Workbench
+from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard, card_of
 from dragoman.domain.prices import Prices
 from dragoman.ports.realtime import RealtimeChannelFactory
-from dragoman.ports.tools import ToolRegistry
+from dragoman.ports.tools import NoServers, ToolRegistry, ToolServers
 from dragoman.providers.scripted.runtime import MODEL, ScriptedRuntime
 from dragoman.providers.scripted.script import Script
 
@@ -52,10 +52,17 @@ def build_scripted_provider(
     seconds_per_piece: float = 0.0,
     bench: Workbench | None = None,
     prices: Prices | None = None,
+    servers: ToolServers | None = None,
 ) -> ScriptedProvider:
     cards: dict[str, AgentCard] = {}
     runtime = ScriptedRuntime(
-        cards, scripts or {}, tools, bench or Workbench(), seconds_per_piece, prices=prices or Prices()
+        cards,
+        scripts or {},
+        tools,
+        bench or Workbench(),
+        seconds_per_piece,
+        prices=prices or Prices(),
+        servers=servers or NoServers(),
     )
     provider = ScriptedProvider(cards, runtime)
     provider.add({spec.key: spec for spec in agents})

@@ -19,7 +19,7 @@ from dragoman.domain.runs import RunStatus
 from dragoman.domain.tools import Tool
 from dragoman.domain.usage import Usage
 from dragoman.ports.runtime import Outcome, Recorder, Turn
-from dragoman.ports.tools import ToolRegistry
+from dragoman.ports.tools import NoServers, ToolRegistry, ToolServers
 from dragoman.providers.scripted.answers import read_answer
 from dragoman.providers.scripted.script import Call, Calls, Fail, HandOff, Say, Script, Stall, Step, commands
 
@@ -36,6 +36,7 @@ class ScriptedRuntime:
     seconds_per_piece: float = 0.0
     specs: dict[str, AgentSpec] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
+    servers: ToolServers = field(default_factory=NoServers)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
         performance = _Performance(self, turn, recorder)
@@ -138,7 +139,7 @@ class _Performance:
     async def _run_tool(self, call_id: str, one: Call) -> None:
         if self._turn.journal.output(call_id):
             return
-        if await self._runtime.bench.must_wait(self._asking(call_id, one)):
+        if await self._runtime.bench.must_wait(await self._asking(call_id, one)):
             self.waits = True
             return
         decided = self._turn.journal.decisions.get(call_id)
@@ -156,7 +157,7 @@ class _Performance:
             return one
         return replace(one, arguments=decided.arguments)
 
-    def _asking(self, call_id: str, one: Call) -> Asking:
+    async def _asking(self, call_id: str, one: Call) -> Asking:
         return Asking(
             call_id,
             one.tool,
@@ -164,7 +165,7 @@ class _Performance:
             self._agent,
             self._turn,
             self._recorder,
-            tool=self._tool(one.tool),
+            tool=await self._tool(one.tool),
             wanted=one.needs_approval,
         )
 
@@ -173,7 +174,7 @@ class _Performance:
             return Result(one.raises, failed=True)
         if one.returns is not None:
             return Result(one.returns if isinstance(one.returns, str) else json.dumps(one.returns))
-        tool = self._tool(one.tool)
+        tool = await self._tool(one.tool)
         if tool is None:
             return Result(f"There is no tool {one.tool!r}.", failed=True)
         arguments = json.dumps(one.arguments)
@@ -181,12 +182,18 @@ class _Performance:
         await self._turn.held()
         return await self._runtime.bench.use(call)
 
-    def _tool(self, name: str) -> Tool | None:
+    async def _tool(self, name: str) -> Tool | None:
         try:
             tool = self._runtime.tools.get(name) if self._runtime.tools else None
         except NotFound:
-            return None
+            return await self._served(name)
         return tool if tool and tool.visible_to(self._turn.principal) else None
+
+    async def _served(self, name: str) -> Tool | None:
+        """The tool of that name among those that servers bring."""
+        spec = self._runtime.specs.get(self._agent)
+        tools = await self._runtime.servers.tools(self._agent, spec.mcp if spec else (), self._turn.principal)
+        return next((tool for tool in tools if tool.name == name), None)
 
     async def _hand_off(self, step: HandOff) -> None:
         self._next_turn()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 
 from dragoman.application.services import Check, Services
 from dragoman.domain.errors import NotAuthenticated, StorageUnavailable
+from dragoman.ports.tools import ServerState
 from dragoman.surfaces.http.deps import Given, NativeRoute, give, needs
 from dragoman.surfaces.http.openapi import Responses, example, failures
 from dragoman.surfaces.http.responses import JSONResponse
@@ -31,6 +32,7 @@ class Health:
         answers = await asyncio.gather(*(_asked(check) for check in checks.values()))
         return {
             **dict(zip(checks, answers, strict=True)),
+            **{f"mcp {name}": _degraded(state) for name, state in self.services.servers.states().items()},
             "log": _part(self._log_trouble()),
             "dispatcher": _part(self._dispatcher_trouble()),
             "scheduler": _part(None if self.services.scheduler.alive else "The scheduler is not running."),
@@ -65,6 +67,11 @@ class Health:
 
 def _part(trouble: str | None) -> Part:
     return Part(trouble is None, trouble)
+
+
+def _degraded(state: ServerState) -> Part:
+    """A server that brings tools may be away: the rest works without it."""
+    return Part(True, state.trouble and f"Not connected: {state.trouble}.")
 
 
 async def _asked(check: Check) -> Part:

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from dragoman.application.services import Services
 from dragoman.domain.endpoints import Circuit, EndpointStats
 from dragoman.domain.errors import NotAuthenticated, StorageUnavailable
+from dragoman.ports.tools import ServerState
 from dragoman.surfaces.http.deps import Given, NativeRoute, give, needs
 from dragoman.surfaces.http.openapi import failures
 
@@ -83,6 +84,7 @@ class ServiceMetrics(Collector):
             connections.add_metric([state], number)
         yield connections
         yield from _endpoint_metrics(self._services.endpoints())
+        yield from _server_metrics(self._services.servers.states())
         failing = log.health.failing_since is not None
         yield GaugeMetricFamily("dragoman_log_failing", "1 while events cannot be stored.", float(failing))
 
@@ -115,6 +117,18 @@ def _endpoint_metrics(endpoints: Mapping[str, EndpointStats]) -> Iterator[Metric
         for state in get_args(Circuit):
             circuit.add_metric([name, state], float(state == stats.circuit))
     yield from (requests, seconds, tokens, active, waiting, circuit)
+
+
+def _server_metrics(servers: Mapping[str, ServerState]) -> Iterator[Metric]:
+    connections = GaugeMetricFamily(
+        "dragoman_mcp_connections", "Connections to MCP servers.", labels=["server", "state"]
+    )
+    tools = GaugeMetricFamily("dragoman_mcp_tools", "Tools that they bring.", labels=["server"])
+    for name, state in servers.items():
+        connections.add_metric([name, "connected"], state.connected)
+        connections.add_metric([name, "waiting"], state.waiting)
+        tools.add_metric([name], state.tools)
+    yield from (connections, tools)
 
 
 def metrics_routes(services: Services, http: HttpMetrics) -> APIRouter:

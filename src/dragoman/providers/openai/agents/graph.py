@@ -30,6 +30,8 @@ from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.errors import Invalid, ModelRefused, NotFound
 from dragoman.domain.prices import Prices
 from dragoman.domain.tools import Tool as OurTool
+from dragoman.ports.tools import NoServers, ToolServers
+from dragoman.providers.openai.agents.current import current_play
 from dragoman.providers.openai.agents.models.direct import DirectModel
 from dragoman.providers.openai.agents.models.journal import JournalModel
 from dragoman.providers.openai.agents.models.router import Router
@@ -87,8 +89,10 @@ class Models(ModelProvider):
 class Graph:
     """The registered agents and everything they can reach, as clones."""
 
-    def __init__(self, models: Models, bench: Workbench | None = None) -> None:
+    def __init__(self, models: Models, bench: Workbench | None = None, servers: ToolServers | None = None) -> None:
         self.models = models
+        self.servers = servers or NoServers()
+        self.declared: dict[str, tuple[str, ...]] = {}  # names of servers, by agent
         self.bench = bench or Workbench()
         self.keys: dict[int, str] = {}  # of registered agents, by identity
         self._clones: dict[int, Agent[Any]] = {}
@@ -142,8 +146,9 @@ class Graph:
         clone.model = self.models.find(agent.model).of(self.key_of(agent))
         clone.model_settings = self._settings(agent)
         clone.mcp_config = _mcp_config(agent)
-        if agent.mcp_servers:
-            clone.get_mcp_tools = self._mcp_tools(clone.get_mcp_tools)  # type: ignore[assignment, method-assign]
+        if agent.mcp_servers or self.servers.names:
+            get = self._mcp_tools(clone.get_mcp_tools, self.key_of(agent))
+            clone.get_mcp_tools = get  # type: ignore[assignment, method-assign]
         self._remember(agent, clone)
         clone.handoffs = [self._handoff(target) for target in agent.handoffs]  # last: they may lead back here
         return clone
@@ -186,13 +191,26 @@ class Graph:
             return prepared_of(tool, self.bench)
         return prepared(tool, self.bench) if isinstance(tool, FunctionTool) else tool
 
-    def _mcp_tools(self, get: GetTools) -> GetTools:
-        """Tools of MCP servers are made anew for every turn, and prepared then."""
+    def _mcp_tools(self, get: GetTools, key: str) -> GetTools:
+        """Tools of MCP servers, of the agent's own and of the operator's, may be others in every turn, and are prepared then."""
 
         async def get_prepared(context: RunContextWrapper[Any]) -> list[Tool]:
-            return [self._tool(tool) for tool in await get(context)]
+            return [*map(self._tool, await get(context)), *map(self._tool, await self._served(key))]
 
         return get_prepared
+
+    async def _served(self, key: str) -> list[OurTool]:
+        """What servers bring for the run that is being played, with a stand-in for each call in its log whose tool is gone."""
+        play = current_play()
+        if play is None or not self.servers.names:
+            return []
+        tools = {
+            tool.name: tool for tool in await self.servers.tools(key, self.declared.get(key, ()), play.turn.principal)
+        }
+        for name in play.turn.journal.called - tools.keys():
+            if stand_in := self.servers.stand_in(name):
+                tools[name] = stand_in
+        return list(tools.values())
 
 
 def _mcp_config(agent: Agent[Any]) -> MCPConfig:

@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from agents import Agent, FunctionTool, Handoff, RunContextWrapper, Tool
 
-from dragoman.application.tools import card_of
-from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard, key_from
+from dragoman.domain.agents import AgentCard, AgentSpec, ToolCard, card_of, key_from
 from dragoman.domain.errors import Invalid
 from dragoman.domain.runs import ModelChoices
 from dragoman.domain.tools import ApprovalNeed
