@@ -155,6 +155,8 @@ class Client:
     async def events(self, run_id: str, after: int | None = None) -> AsyncIterator[Frame]:
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         async with self._http.get(f"{self._server.url}/runs/{run_id}/events", headers=headers) as answer:
+            if answer.status == 503:  # the server cannot say at the moment: whoever comes back will be told
+                answer.raise_for_status()
             assert answer.status in (200, 204), await answer.text()
             async for frame in read_frames(answer):
                 yield frame

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.chaos.test_resuming import Reader
+from tests.chaos.reader import Reader
 from tests.postgres import PostgresServer
 from tests.server import Client, Frame, Server, said, serving
 
