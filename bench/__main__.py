@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.contenders import CONTENDERS, Contender
-from bench.figures import Figures, Measured, figures, table
+from bench.figures import Figures, Measured, durability, figures, table
 from bench.measure import FULL, QUICK, SMOKE, Plan, Sitting
 from bench.processes import OTHER_CORE, SERVER_CORE, serving
 
@@ -64,7 +64,9 @@ def interleaved(plan: Plan, sitting: Sequence[Sitting]) -> Mapping[str, Sequence
     return measured
 
 
-def report(plan: Plan, by_name: Mapping[str, Figures], load_before: float) -> str:
+def report(
+    plan: Plan, measured: Mapping[str, Sequence[Measured]], by_name: Mapping[str, Figures], load_before: float
+) -> str:
     about = [f"  {contender.name:<12} {contender.what}" for contender in CONTENDERS]
     how = (
         f"{plan.rounds} interleaved rounds, medians; in brackets: how many times better than the {REFERENCE}.\n"
@@ -72,7 +74,8 @@ def report(plan: Plan, by_name: Mapping[str, Figures], load_before: float) -> st
         f"Load average before the start: {load_before:.1f}"
         + (", so others were at work: repeat it." if load_before > 0.5 else ".")
     )
-    return "\n".join(["", *about, "", table(by_name, REFERENCE), "", how])
+    stored = str(durability(measured["dragoman"], measured["in memory"]))
+    return "\n".join(["", *about, "", table(by_name, REFERENCE), "", stored, "", how])
 
 
 def save(
@@ -107,7 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, sittings(plan, Path(folder)) as sitting:
         measured = interleaved(plan, sitting)
     by_name = {name: figures(rounds) for name, rounds in measured.items()}
-    print(report(plan, by_name, load_before))
+    print(report(plan, measured, by_name, load_before))
     if plan is not SMOKE:
         print(f"Every number: {save(plan, measured, by_name, load_before).relative_to(RESULTS.parent.parent)}")
 

@@ -89,3 +89,31 @@ def _cell(row: Row, ours: Figures, reference: Figures, is_reference: bool) -> st
     shown = row.format.format(row.value(ours))
     better = None if is_reference else ratio(row, ours, reference)
     return f"{shown}         " if better is None else f"{shown}  ({better:5.1f}x)"
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """What it costs that a run is stored: medians over rounds, each of which had both."""
+
+    stored_ms: float
+    in_memory_ms: float
+    ratio: float
+
+    @property
+    def cost_ms(self) -> float:
+        return self.stored_ms - self.in_memory_ms
+
+    def __str__(self) -> str:
+        return (
+            f"Durability: {self.cost_ms:.2f} ms of CPU per run, {self.stored_ms:.2f} on SQLite against "
+            f"{self.in_memory_ms:.2f} in memory ({self.ratio:.2f}x)."
+        )
+
+
+def durability(stored: Sequence[Measured], in_memory: Sequence[Measured]) -> Durability:
+    rounds = [(one.cpu_per_run_ms, other.cpu_per_run_ms) for one, other in zip(stored, in_memory, strict=True)]
+    return Durability(
+        stored_ms=median(one for one, _ in rounds),
+        in_memory_ms=median(other for _, other in rounds),
+        ratio=median(one / other for one, other in rounds),
+    )

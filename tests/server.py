@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-START = 60.0
+START = 180.0
 """Importing the SDK takes seconds on a busy machine."""
 
 
@@ -73,9 +73,14 @@ class Server:
         if self.process is None:
             return 0
         self.process.send_signal(with_signal)
-        code = await asyncio.to_thread(self.process.wait, 60)
-        self.process = None
-        return code
+        try:
+            return await asyncio.to_thread(self.process.wait, 60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
 
     async def kill(self) -> None:
         await self.stop(signal.SIGKILL)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from bench.contenders import CONTENDERS
-from bench.figures import ROWS, Measured, figures, ratio
+from bench.figures import ROWS, Measured, durability, figures, ratio
 from bench.load import bytes_per_token, unchunked
 from bench.prompt import Answer, first_token, model_delay_us
 
@@ -34,11 +34,19 @@ def test_every_contender_is_measured():
     assert bench.returncode == 0, complaints
     assert all(contender.name in said for contender in CONTENDERS)
     assert all(row.title in said for row in ROWS)
+    assert "\nDurability: " in said
 
 
 def test_figures_are_medians_over_rounds():
     rounds = [measured(cpu_per_run_ms=ms) for ms in (9.0, 10.0, 100.0)]
     assert figures(rounds).cpu_per_run_ms == 10.0
+
+
+def test_what_storing_costs_is_the_difference_between_turns_of_one_round():
+    stored = [measured(cpu_per_run_ms=ms) for ms in (4.0, 4.0, 9.0)]
+    in_memory = [measured(cpu_per_run_ms=ms) for ms in (2.0, 2.5, 6.0)]  # in the last, others were at work
+    found = durability(stored, in_memory)
+    assert (found.cost_ms, found.ratio) == (1.5, 1.6)
 
 
 def test_first_tokens_of_all_rounds_are_judged_together():

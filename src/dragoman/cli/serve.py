@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from dragoman.asgi import Dragoman
     from dragoman.cli.reload import Reloader
     from dragoman.settings import Settings
@@ -101,11 +104,12 @@ def run(app: "Dragoman", options: dict[str, Any], reloader: "Reloader | None" = 
 
     async def start_and_serve() -> None:
         await app.application.start()  # before the server, so that a refusal is a sentence and not its traceback
+        server = uvicorn.Server(config)
+        signal.signal(signal.SIGTERM, functools.partial(_stop, server))
         logger.info("serving %s", ", ".join(card.key for card in app.application.services.catalog.list(LOCAL)))
-        signal.signal(signal.SIGTERM, _stopped)
         _settle_garbage()
         async with _watching(reloader) if reloader else contextlib.nullcontext():
-            await uvicorn.Server(config).serve()
+            await server.serve()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, contextlib.suppress(KeyboardInterrupt):
         runner.run(start_and_serve())
@@ -122,8 +126,10 @@ async def _watching(reloader: "Reloader") -> AsyncIterator[None]:
             await watching
 
 
-def _stopped(*_: object) -> None:
-    """Uvicorn stops on SIGTERM and then raises it again, for whoever was there before: for us, all is done by then."""
+def _stop(server: "uvicorn.Server", *_: object) -> None:
+    """Before Uvicorn listens to SIGTERM, this does: it will stop as soon as it has started. Afterwards, having stopped, it raises
+    it again, for whoever was there before: for us, all is done by then."""
+    server.should_exit = True
 
 
 def _settle_garbage() -> None:
