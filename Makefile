@@ -35,6 +35,7 @@ fix: .venv/.installed ## format, and repair what ruff can repair
 bench: .venv/.installed ## measure against the usual way and a raw relay; ARGS=--quick is shorter
 	@$(BIN)/python -m bench $(ARGS)
 	@$(BIN)/python -m bench.storage
+	@$(BIN)/python -m bench.many --quick
 
 lock: ## pin every dependency again, with hashes (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
