@@ -8,11 +8,11 @@ import pytest
 from dragoman.adapters.memory import MemoryStore
 from dragoman.application.log import TAIL, Channel, LiveLog
 from dragoman.domain.errors import LogFull, StorageUnavailable
-from dragoman.domain.events import Delta, Event, ItemDone, Progress, Recorded, RunCompleted, RunFailed
+from dragoman.domain.events import Delta, Event, ItemDone, Progress, Recorded, RunCompleted, RunFailed, Steered
 from dragoman.domain.events import started as run_started
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import NewItem, assistant_message, tool_output
-from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, RunStatus
+from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, RunOptions, RunStatus
 from dragoman.domain.usage import Usage
 from dragoman.ports.events import Append, End, EventLog
 from tests.contracts.talk import SARAH, Talk
@@ -48,6 +48,13 @@ class Valve:
         lost = await self._events.append(batch)
         self.batches.append(len(batch))
         return lost
+
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        self.asked.set()
+        await self._open.wait()
+        if self.broken:
+            raise StorageUnavailable
+        return await self._events.absorb(run_id, attempt, position)
 
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
         return await self._events.read(principal, run_id, after, limit)
@@ -422,3 +429,81 @@ async def test_readers_are_woken_when_the_server_goes_away_and_writing_goes_on(l
     assert log.going_away
     await channel.record(MESSAGE)
     assert await stored(talk, run) == [MESSAGE]
+
+
+# steering ------------------------------------------------------------------------------------------------------------
+
+
+async def steering(talk: Talk, message: str = "Also this.") -> Run:
+    return (await talk.begin(message, options=RunOptions(on_busy="steer"))).run
+
+
+async def test_what_is_written_while_a_run_takes_messages_stands_behind_them(
+    log: LiveLog, talk: Talk, valve: Valve, store: MemoryStore
+):
+    run, channel = await opened(log, talk)
+    other = await steering(talk)
+    valve.close()
+    channel.show(text("before"))
+    taking = channel.absorb()
+    await valve.asked.wait()
+    channel.show(text("after"))
+    recorded = channel.record(MESSAGE)
+    assert said(channel) == "before"
+
+    valve.open()
+    steered = await taking
+    await recorded
+
+    assert steered == Steered([other.id], list(other.input))
+    assert await stored(talk, run) == seen(channel) == [text("before"), steered, text("after"), MESSAGE]
+
+
+async def test_a_run_whose_messages_cannot_be_asked_for_asks_again(log: LiveLog, talk: Talk, valve: Valve):
+    run, channel = await opened(log, talk)
+    await steering(talk)
+    valve.broken = True
+    taking = channel.absorb()
+    await valve.asked.wait()
+    assert not taking.done()
+
+    valve.broken = False
+
+    assert (await taking).items
+    assert await stored(talk, run) == [await taking]
+
+
+async def test_a_run_that_was_lost_takes_nothing_and_is_told(log: LiveLog, talk: Talk, store: MemoryStore):
+    run, channel = await opened(log, talk)
+    await steering(talk)
+    await store.queue.release(talk.claim(), [run])
+
+    assert await channel.absorb() == Steered()
+    assert channel.fenced
+    assert await channel.absorb() == Steered()
+
+
+async def test_the_end_of_a_run_waits_for_the_messages_it_takes(
+    log: LiveLog, talk: Talk, valve: Valve, store: MemoryStore
+):
+    run, channel = await opened(log, talk)
+    valve.close()
+    taking = channel.absorb()
+    ended = channel.record(RunCompleted(RunStatus.CANCELLED, None, Usage()), end=End(RunStatus.CANCELLED, Usage()))
+    await valve.asked.wait()
+    assert not taking.done()
+    valve.open()
+    await ended
+
+    assert [type(event) for event in await stored(talk, run)] == [Steered, RunCompleted]
+    assert (await store.runs.get(SARAH, run.id)).status is RunStatus.CANCELLED
+
+
+async def test_whoever_waits_for_a_message_that_was_taken_is_woken(log: LiveLog, talk: Talk):
+    _, channel = await opened(log, talk)
+    other = await steering(talk)
+    with log.audience.watch(other.id) as watch:
+        watch.look()
+        await channel.absorb()
+        await watch.news("awaited", PATIENCE)
+    assert log.audience.has_rested(other.id)

@@ -1,14 +1,25 @@
 """``RunStore.begin`` in a busy conversation: what becomes of the run before, decided in one transaction."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from dragoman.domain.conversations import Branch
-from dragoman.domain.events import Delta, ItemDone, ModelAnswered, Recorded, RunCompleted, RunResumed, RunStarted
+from dragoman.domain.events import (
+    Delta,
+    ItemDone,
+    ModelAnswered,
+    Recorded,
+    RunCompleted,
+    RunResumed,
+    RunStarted,
+    Steered,
+)
 from dragoman.domain.items import NewItem, assistant_message, text_of, tool_call, tool_output
 from dragoman.domain.runs import OnBusy, Run, RunOptions, RunStatus, first_position
+from dragoman.domain.story import story_of
 from dragoman.domain.usage import Usage
 from dragoman.ports.events import Append, End
 from dragoman.ports.runs import IdempotencyKey
@@ -42,7 +53,7 @@ async def asked(talk: Talk, store: Store, run: Run) -> str | None:
     return (await store.queue.renew(talk.claim(), [run.id]))[run.id]
 
 
-@pytest.mark.parametrize("policy", ["interrupt", "rollback"])
+@pytest.mark.parametrize("policy", ["interrupt", "steer", "rollback"])
 async def test_where_nothing_is_before_it_a_message_simply_begins(talk: Talk, policy: OnBusy):
     await talk.answered("One")
 
@@ -53,7 +64,7 @@ async def test_where_nothing_is_before_it_a_message_simply_begins(talk: Talk, po
     assert await talk.texts() == ["One", "Hi!", "Two"]
 
 
-@pytest.mark.parametrize("policy", ["interrupt", "rollback"])
+@pytest.mark.parametrize("policy", ["interrupt", "steer", "rollback"])
 async def test_what_only_waits_is_not_disturbed(talk: Talk, store: Store, policy: OnBusy):
     waiting = await talk.queued("One")
 
@@ -274,6 +285,210 @@ async def test_of_many_at_once_every_message_stays_to_be_seen(talk: Talk, store:
     assert seen == {"first", "Hi!", *(f"m{i}" for i in range(20))}
     runs = (await store.runs.list(SARAH, limit=100)).runs
     assert all(run.status.ended for run in runs)
+
+
+# steer ---------------------------------------------------------------------------------------------------------------
+
+
+async def absorbed(store: Store, run: Run, position: int = 1) -> list[str]:
+    """The texts that a run takes."""
+    steered = await store.events.absorb(run.id, run.attempt, position)
+    assert steered is not None
+    return [text_of(item) for item in steered.items]
+
+
+async def test_steer_lets_the_run_before_look_and_waits(talk: Talk, store: Store):
+    first = await talk.playing("One")
+
+    begun = await talk.begin("Two", options=on_busy("steer"))
+
+    assert begun.disturbed is not None
+    assert (begun.disturbed.id, begun.run.status) == (first.id, RunStatus.QUEUED)
+    assert await asked(talk, store, first) == "steer"
+    assert await store.queue.claim(talk.claim(), 5) == []
+
+
+async def test_a_run_takes_the_messages_that_steer_it(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    messages = [(await talk.begin(text, options=on_busy("steer"))).run for text in ("Two", "Three")]
+
+    assert await absorbed(store, first) == ["Two", "Three"]
+
+    taken = [await store.runs.get(SARAH, run.id) for run in messages]
+    assert [(run.status, run.steered_into) for run in taken] == [(RunStatus.COMPLETED, first.id)] * 2
+    assert all(run.ended_at and not run.usage.requests for run in taken)
+    ended = RunCompleted(RunStatus.COMPLETED, None, Usage(), session_id="s", steered_into=first.id)
+    assert [await talk.log(run) for run in taken] == [[Recorded(0, ended)]] * 2
+    steered = Steered([run.id for run in messages], [*messages[0].input, *messages[1].input])
+    assert await talk.log(first) == [
+        Recorded(0, RunStarted(first.id, "chat", first.conversation_id, "s")),
+        Recorded(1, steered),
+    ]
+    assert await asked(talk, store, first) is None
+
+
+async def test_what_a_run_has_taken_is_in_the_history_where_it_was_said(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.begin("Two", options=on_busy("steer"))
+    await talk.write(first, called("c1"), ANSWERED, gave("c1"))
+    await absorbed(store, first, position=4)
+
+    story = story_of(entry.event for entry in await talk.log(first))
+    assert await talk.write(
+        first,
+        RunCompleted(RunStatus.CANCELLED, None, Usage()),
+        end=End(RunStatus.CANCELLED, Usage(), story.told()),
+    )
+
+    page = await store.sessions.page(SARAH, "s", limit=10)
+    assert [text_of(item.content) or item.kind for item in page.items] == [
+        "One",
+        "function_call",
+        "function_call_output",
+        "Two",
+    ]
+
+
+async def test_a_message_is_taken_once_also_when_the_answer_was_lost(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.begin("Two", options=on_busy("steer"))
+    taken = await store.events.absorb(first.id, 0, 1)
+    await talk.begin("Three", options=on_busy("steer"))
+
+    assert await store.events.absorb(first.id, 0, 1) == taken
+    assert await absorbed(store, first, position=2) == ["Three"]
+    assert await absorbed(store, first, position=3) == []
+    assert [entry.event for entry in await talk.log(first)][3] == Steered()
+
+
+async def test_whoever_lost_the_run_takes_nothing(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    message = (await talk.begin("Two", options=on_busy("steer"))).run
+    await store.queue.release(talk.claim(), [first])
+
+    assert await store.events.absorb(first.id, 0, 1) is None
+    (again,) = await store.queue.claim(talk.claim(), 5)
+    assert await store.events.absorb(first.id, 0, 1) is None
+    assert (await store.runs.get(SARAH, message.id)).status is RunStatus.QUEUED
+    assert await asked(talk, store, again) == "steer"
+    assert await absorbed(store, again, first_position(1) + 1) == ["Two"]
+    await talk.finish(again)
+    assert await store.events.absorb(first.id, 1, first_position(1) + 3) is None
+    assert await store.events.absorb("run_unknown", 0, 1) is None
+
+
+async def test_a_message_that_came_too_late_to_steer_has_its_turn(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    message = (await talk.begin("Two", options=on_busy("steer"))).run
+    await talk.finish(first)
+
+    (run,) = await store.queue.claim(talk.claim(), 5)
+
+    assert run.id == message.id
+    await talk.finish(run)
+    assert await talk.texts() == ["One", "Hi!", "Two", "Hi!"]
+
+
+async def test_nothing_overtakes_what_waits_already(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.begin("Two", options=on_busy("steer"))
+    await talk.queued("Three")
+    await talk.begin("Four", options=on_busy("steer"))
+
+    assert await absorbed(store, first) == ["Two"]
+    assert await absorbed(store, first, position=2) == []
+
+
+async def test_a_message_does_not_overtake_one_that_was_cancelled_while_it_waited(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    waiting = await talk.queued("Two")
+    await talk.begin("Three", options=on_busy("steer"))
+    await store.runs.cancel(SARAH, waiting.id, "now")
+
+    assert await absorbed(store, first) == []
+
+
+async def test_what_is_not_for_that_agent_or_that_place_has_its_own_turn(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    output = (tool_output("c1", "4"),)
+    others = [
+        talk.run("to another agent", agent="other", options=on_busy("steer")),
+        talk.run(input=output, options=on_busy("steer")),
+        talk.run("whose caller waits for an answer", options=replace(on_busy("steer"), own_answer=True)),
+        talk.run("elsewhere", options=replace(on_busy("steer"), from_item="start")),
+    ]
+    for position, other in enumerate(others, 1):
+        begun = await talk.begin(other, claimed=False)
+        assert await absorbed(store, first, position) == []
+        await store.runs.delete(SARAH, begun.run.id)
+
+
+async def test_a_message_to_a_run_that_waits_for_a_person_waits_as_well(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.write(
+        first, RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage()), end=End(RunStatus.REQUIRES_ACTION, Usage())
+    )
+
+    begun = await talk.begin("Two", options=on_busy("steer"))
+
+    assert begun.run.status is RunStatus.QUEUED
+    assert (await store.runs.get(SARAH, first.id)).status is RunStatus.REQUIRES_ACTION
+    assert await store.queue.claim(talk.claim(), 5) == []
+
+
+async def test_a_message_does_not_keep_a_run_from_waiting_for_a_person(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.begin("Two", options=on_busy("steer"))
+
+    await talk.write(
+        first, RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage()), end=End(RunStatus.REQUIRES_ACTION, Usage())
+    )
+
+    assert (await store.runs.get(SARAH, first.id)).status is RunStatus.REQUIRES_ACTION
+
+
+async def test_steer_asks_for_no_less_than_was_asked_already(talk: Talk, store: Store):
+    run = await talk.playing("One")
+    await store.runs.cancel(SARAH, run.id, "after_turn")
+
+    await talk.begin("Two", options=on_busy("steer"))
+
+    assert await asked(talk, store, run) == "after_turn"
+    await absorbed(store, run)
+    assert await asked(talk, store, run) == "after_turn"
+
+
+async def test_rollback_undoes_what_a_turn_has_taken_with_it(talk: Talk, store: Store):
+    first = await talk.playing("One")
+    await talk.begin("Two", options=on_busy("steer"))
+    await absorbed(store, first)
+
+    await talk.begin("Three", options=on_busy("rollback"))
+
+    undone = await store.runs.get(SARAH, first.id)
+    assert await talk.texts() == ["Three"]
+    assert await texts(store, undone.branch or "") == ["One", "Two"]
+
+
+async def test_of_many_that_steer_at_once_each_is_taken_once_or_has_its_turn(talk: Talk, store: Store):
+    first = await talk.playing("first")
+
+    async def take(position: int) -> list[str]:
+        return await absorbed(store, first, position)
+
+    async def say(n: int) -> str | None:
+        await talk.begin(f"m{n}", options=on_busy("steer"))
+        return None
+
+    done = await asyncio.gather(*(take(n) if n % 5 == 0 else say(n) for n in range(1, 26)))
+    taken = [text for texts in done if texts for text in texts]
+    await talk.finish(first)
+    while runs := await store.queue.claim(talk.claim(), 5):
+        for run in runs:
+            taken.append(text_of(run.input[0]))
+            await talk.finish(run)
+
+    assert sorted(taken) == sorted(f"m{n}" for n in range(1, 26) if n % 5)
 
 
 # cancelled while it waited -------------------------------------------------------------------------------------------

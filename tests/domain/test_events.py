@@ -25,6 +25,7 @@ from dragoman.domain.events import (
     RunFailed,
     RunResumed,
     RunStarted,
+    Steered,
     pack,
     started,
     unpack,
@@ -54,9 +55,12 @@ EVENTS: list[Event] = [
         "appr_1", "call_1", "refund", {"amount": 2}, "chat", "p", "admin", "2026-01-02T00:00:00+00:00", "2026"
     ),
     ApprovalDecided("appr_1", "call_1", ApprovalStatus.APPROVED, {"amount": 1}, "less", "sarah"),
+    Steered(["run_2"], [message("user", "And quickly.")]),
+    Steered(),
     RunResumed(2, "taken_over", 77),
     RunCompleted(RunStatus.COMPLETED, {"answer": 42}, USAGE, 2, "s"),
     RunCompleted(RunStatus.REQUIRES_ACTION, None, Usage()),
+    RunCompleted(RunStatus.COMPLETED, None, Usage(), session_id="s", steered_into="run_2"),
     RunFailed("tool_failed", "It failed.", retryable=True, session_id="s", at="2026-01-01T00:00:00+00:00"),
 ]
 

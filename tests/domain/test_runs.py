@@ -34,9 +34,13 @@ def test_only_a_queued_run_is_taken_up():
     assert before(S.IN_PROGRESS) == (S.QUEUED,)
 
 
-def test_only_a_run_in_progress_completes_or_waits_for_a_person():
+def test_only_a_run_in_progress_waits_for_a_person_or_stays_incomplete():
     assert before(S.REQUIRES_ACTION) == (S.IN_PROGRESS,)
-    assert S.QUEUED not in before(S.COMPLETED)
+    assert S.QUEUED not in before(S.INCOMPLETE)
+
+
+def test_a_queued_run_completes_where_another_takes_its_message():
+    assert S.QUEUED in before(S.COMPLETED)
 
 
 def test_positions_of_a_later_attempt_are_above_all_of_an_earlier_one():

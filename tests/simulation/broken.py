@@ -8,12 +8,12 @@ from typing import Any
 from dragoman.adapters.memory.events import MemoryEvents
 from dragoman.adapters.memory.queue import MemoryQueue, take
 from dragoman.adapters.memory.runs import MemoryRuns
-from dragoman.adapters.memory.state import State, place
+from dragoman.adapters.memory.state import State, encoded
 from dragoman.application.log import Channel, LiveLog
-from dragoman.domain.events import Event, Recorded
+from dragoman.domain.events import Event, Recorded, Steered
 from dragoman.domain.identity import Principal
 from dragoman.domain.journal import Journal
-from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus
+from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus, place
 from dragoman.ports.events import Append, End
 from dragoman.ports.runs import Begun, Claim, IdempotencyKey
 from dragoman.ports.runtime import AgentRuntime, Outcome, Provider, Recorder, Turn
@@ -29,6 +29,29 @@ class UnfencedEvents(MemoryEvents):
         known = [append for append in batch if append.run_id in runs]
         gone = frozenset(append.run_id for append in batch if append.run_id not in runs)
         return gone | await super().append([replace(append, attempt=runs[append.run_id].attempt) for append in known])
+
+
+class DistractedEvents(MemoryEvents):
+    """Ends the runs whose messages another one takes, and tells it nothing."""
+
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        steered = await super().absorb(run_id, attempt, position)
+        if steered is None or not steered.runs:
+            return steered
+        self.state.logs[run_id][-1:] = encoded([Recorded(position, Steered())])
+        return Steered()
+
+
+class GreedyEvents(MemoryEvents):
+    """Lets a run take a message, and lets the message have its turn all the same."""
+
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        steered = await super().absorb(run_id, attempt, position)
+        for taken in steered.runs if steered else ():
+            self.state.logs[taken].clear()
+            run = self.state.runs[taken]
+            self.state.put(replace(run, status=RunStatus.QUEUED, steered_into=None, ended_at=None))
+        return steered
 
 
 class RecklessQueue(MemoryQueue):
@@ -212,6 +235,8 @@ BROKEN: dict[str, Fault] = {
         Parts(_ports(queue=DeafQueue)), "is not told", seeds=range(300)
     ),
     "nobody takes over": Fault(Parts(_ports(queue=SleepyQueue)), "does not end"),
+    "a message that steers is lost": Fault(Parts(_ports(events=DistractedEvents)), "and was told"),
+    "a message that steers is answered as well": Fault(Parts(_ports(events=GreedyEvents)), "is taken twice"),
     "an undone turn is thrown away": Fault(Parts(_ports(runs=ForgetfulRuns)), "is not to be seen"),
     "an undone turn goes on": Fault(Parts(_ports(runs=StubbornRuns)), "is still in_progress"),
     "a cancelled message enters a turn": Fault(Parts(_ports(runs=RashRuns)), "the turns of", seeds=range(300)),

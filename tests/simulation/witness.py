@@ -20,6 +20,7 @@ from dragoman.domain.events import (
     RunFailed,
     RunResumed,
     RunStarted,
+    Steered,
 )
 from dragoman.domain.items import Content, Item, complete_pairs, text_of
 from dragoman.domain.runs import Asked, Run, RunStatus, first_position
@@ -109,11 +110,13 @@ class Witness:
                 for append in args[0]:
                     if append.run_id not in result:
                         self._appended(player, append)
+            case "events.absorb" if result is not None:
+                self._appended(player, Append(args[0], args[1], ()))
 
     def _begun(self, player: str, begun: Begun) -> None:
         if begun.fresh:
             self.accepted[begun.run.id] = begun.run
-            if begun.disturbed is not None:
+            if begun.disturbed is not None and begun.run.options.on_busy != "steer":
                 self.cancelled.add(begun.disturbed.id)
             if begun.run.status is RunStatus.IN_PROGRESS:
                 self._claimed(player, begun.run)
@@ -210,6 +213,7 @@ class Witness:
         self._check_end(run, log[-1])
         self._check_attempts(run, log)
         self._check_steps(run, log)
+        self._check_steered(run, log)
         if lost := [entry for entry in _finished(log) if entry not in settled(log)]:
             self.broken.append(f"{run.id} tells its readers to forget {len(lost)} finished steps")
 
@@ -245,6 +249,13 @@ class Witness:
         ):
             self.broken.append(f"the log of {run.id} does not begin at its beginning")
 
+    def _check_steered(self, run: Run, log: list[Recorded]) -> None:
+        taken = [run_id for entry in log if isinstance(entry.event, Steered) for run_id in entry.event.runs]
+        for run_id in taken:
+            other = self.state.runs.get(run_id)
+            if taken.count(run_id) > 1 or (other is not None and other.steered_into != run.id):
+                self.broken.append(f"{run.id} has taken {run_id}, which is taken twice")
+
     def _check_reader(self, reader: Reader) -> None:
         if reader.run_id not in self.state.runs:
             return
@@ -265,11 +276,25 @@ class Witness:
         runs = [self.state.runs[run.id] for run in self.accepted.values() if run.conversation_id == conversation_id]
         current = self._items(conversation_id, self.state.conversations[conversation_id].branch)
         order = [run_id for run_id, _ in groupby(item.run_id for item in current)]
-        expected = [run.id for run in runs if not run.superseded_by]
+        expected = [run.id for run in runs if not run.superseded_by and not run.steered_into]
         if order != expected:
             self.broken.append(f"the turns of {conversation_id} are {order}, accepted were {expected}")
         for run in runs:
-            self._check_place(run, current)
+            if run.steered_into:
+                self._check_taken(run)
+            else:
+                self._check_place(run, current)
+
+    def _check_taken(self, run: Run) -> None:
+        """The run that took its message says so, once."""
+        assert run.steered_into is not None
+        taker = self.state.runs.get(run.steered_into)
+        told = [item for item in self._steered(taker) if item in run.input] if taker else list(run.input)
+        if told != list(run.input):
+            self.broken.append(f"{run.steered_into} has taken {run.id}, and was told {told}")
+
+    def _steered(self, run: Run) -> list[Content]:
+        return [item for entry in self.log(run.id) if isinstance(entry.event, Steered) for item in entry.event.items]
 
     def _check_place(self, run: Run, current: list[Item]) -> None:
         """It is on the current branch, or on one that says by what it was superseded."""
@@ -297,7 +322,13 @@ class Witness:
 
     def _check_turn(self, run: Run, said: list[Content]) -> None:
         """The history says what the log says."""
-        done = [e.event.item for e in self.log(run.id) if isinstance(e.event, ItemDone) and not e.event.path]
+        done: list[Content] = []
+        for entry in self.log(run.id):
+            match entry.event:
+                case ItemDone(path="", item=item):
+                    done.append(item)
+                case Steered(items=items):
+                    done += items
         expected = [*run.input, *complete_pairs(done)]
         if said[: len(expected)] != expected:
             self.broken.append(f"the history of {run.id} is {said}, its log says {expected}")

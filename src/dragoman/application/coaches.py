@@ -8,7 +8,7 @@ from dragoman.application.runs import Runs, StartRun
 from dragoman.domain.errors import NotFound
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import is_conversation_id
-from dragoman.domain.runs import Run
+from dragoman.domain.runs import Run, RunOptions
 from dragoman.ports.runs import IdempotencyKey
 
 Domain = Literal["general", "career", "health", "relationship"]
@@ -41,6 +41,7 @@ class Coaches:
             input=message,
             session_id=conversation_id,
             new_conversation=conversation_id is None,
+            options=RunOptions(own_answer=True),
             idempotency=idempotency,
             trace=trace,
         )

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from dragoman.application.audience import Audience
 from dragoman.domain.errors import LogFull, StorageUnavailable
-from dragoman.domain.events import SHOWN_AT_ONCE, Event, Recorded
+from dragoman.domain.events import SHOWN_AT_ONCE, Event, Recorded, Steered
 from dragoman.domain.runs import POSITIONS_PER_ATTEMPT, Run, first_position
 from dragoman.ports.events import Append, End, EventLog
 from dragoman.ports.signals import Alone
@@ -57,6 +57,7 @@ class Channel:
         self._visible = first  # everything below this position may be shown
         self._waiters: set[asyncio.Future[None]] = set()
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
+        self._opening: tuple[int, asyncio.Future[Steered]] | None = None  # a place that the store is to fill
         self.done = asyncio.Event()  # set when it closes
         self.end: End | None = None
         self.result: Run | None = None  # the run as it ended, for those who wait for it here
@@ -87,18 +88,29 @@ class Channel:
     def record(self, *events: Event, end: End | None = None) -> Awaitable[None]:
         settled = asyncio.get_running_loop().create_future()
         if self.closed:  # nobody stores it any more, so nobody must wait for it
-            _settle(settled)
+            _settle(settled, None)
             return settled
         for event in events:
             self._add(event, reserve=0 if end else 1)
         if end is not None:
             self.end = end
         if self._stored == self._next:
-            _settle(settled)
+            _settle(settled, None)
             return settled
         self._settling.append((self._next, settled))
         self._wake_writer(self, True)
         return settled
+
+    def absorb(self) -> "asyncio.Future[Steered]":
+        """Keep a place for the messages that steer the run. The store knows them; what is written meanwhile stands behind."""
+        absorbed: asyncio.Future[Steered] = asyncio.get_running_loop().create_future()
+        if self.closed:
+            absorbed.set_result(Steered())
+            return absorbed
+        self._add(Steered())
+        self._opening = (self._next - 1, absorbed)
+        self._wake_writer(self, True)
+        return absorbed
 
     def _add(self, event: Event, reserve: int = 1) -> None:
         if self._next + reserve >= self._limit:
@@ -108,20 +120,45 @@ class Channel:
 
     # storing -----------------------------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is anything that is not durable yet."""
+        return self._stored < self._next and not self.fenced
+
     def unsaved(self) -> Append | None:
-        events = tuple(self._entries[self._stored - self._base :])
+        """What can be stored now: all of it, or what is before the place that the store is to fill."""
+        upto = self._opening[0] - self._base if self._opening else None
+        events = tuple(self._entries[self._stored - self._base : upto])
         if not events:
             return None
-        return Append(self.run_id, self.attempt, events, self.end)
+        return Append(self.run_id, self.attempt, events, None if self._opening else self.end)
+
+    @property
+    def opening(self) -> int | None:
+        """The place that the store is to fill, once all before it is durable."""
+        return self._opening[0] if self._opening and self._opening[0] == self._stored else None
+
+    def filled(self, steered: Steered) -> None:
+        assert self._opening is not None
+        position, absorbed = self._opening
+        self._entries[position - self._base] = Recorded(position, steered)
+        self._opening = None
+        _settle(absorbed, steered)
+        self._durable(position + 1)
+        if self.behind:
+            self._wake_writer(self, True)
 
     def saved(self, append: Append) -> None:
-        self._stored = append.events[-1].position + 1
+        self._durable(append.events[-1].position + 1)
+
+    def _durable(self, stored: int) -> None:
+        self._stored = stored
         visible = max(self._visible, self._stored)
         while visible < self._next and isinstance(self._entries[visible - self._base].event, SHOWN_AT_ONCE):
             visible += 1
         self._visible = visible
         while self._settling and self._settling[0][0] <= self._stored:
-            _settle(self._settling.pop(0)[1])
+            _settle(self._settling.pop(0)[1], None)
         self.wake_readers()
         self._trim()
 
@@ -189,13 +226,16 @@ class Channel:
 
     def _settle_all(self) -> None:
         for _, settled in self._settling:
-            _settle(settled)
+            _settle(settled, None)
         self._settling.clear()
+        if self._opening:
+            _settle(self._opening[1], Steered())
+            self._opening = None
 
     def wake_readers(self) -> None:
         if self._waiters:
             for waiter in self._waiters:
-                _settle(waiter)
+                _settle(waiter, None)
             self._waiters.clear()
 
 
@@ -210,9 +250,9 @@ async def promptly(ask: Callable[[], Awaitable[T]]) -> T:
             return answer
 
 
-def _settle(future: "asyncio.Future[None]") -> None:
+def _settle(future: "asyncio.Future[T]", result: T) -> None:
     if not future.done():
-        future.set_result(None)
+        future.set_result(result)
 
 
 @dataclass(slots=True)
@@ -348,25 +388,29 @@ class LiveLog:
 
     async def _save(self, channels: list[Channel]) -> bool:
         """Store what these channels hold. False: the store does not answer, and all of it waits for the next try."""
-        pending = [(c, a) for c in channels if not c.fenced and (a := c.unsaved()) is not None]
-        if not pending:  # what could not be stored is not to be stored any more
+        behind = [channel for channel in channels if channel.behind]
+        if not behind:  # what could not be stored is not to be stored any more
             self.health.failing_since = None
             return True
         try:
-            await self._store(pending)
+            await self._store([(channel, append) for channel in behind if (append := channel.unsaved()) is not None])
+            for channel in behind:
+                await self._fill(channel)
         except StorageUnavailable as error:
             self._failed(error)
-            for channel, _ in pending:
+            for channel in behind:
                 self._dirty.setdefault(channel.run_id, channel)
             return False
         except Exception as error:
-            if len(pending) > 1:  # one bad event must not fail the other runs
-                return all([await self._save([channel]) for channel, _ in pending])
-            logger.exception("run %s wrote something that cannot be stored", pending[0][0].run_id, exc_info=error)
-            pending[0][0].discard()
+            if len(behind) > 1:  # one bad event must not fail the other runs
+                return all([await self._save([channel]) for channel in behind])
+            logger.exception("run %s wrote something that cannot be stored", behind[0].run_id, exc_info=error)
+            behind[0].discard()
         return True
 
     async def _store(self, pending: list[tuple[Channel, Append]]) -> None:
+        if not pending:
+            return
         self._committed = asyncio.get_running_loop().time()
         lost = await promptly(lambda: self._events.append([append for _, append in pending]))
         self.health.commits += 1
@@ -381,6 +425,22 @@ class LiveLog:
         self.audience.tell(
             [append.run_id for append in stored], resting=[append.run_id for append in stored if append.end]
         )
+
+    async def _fill(self, channel: Channel) -> None:
+        """Let a run take the messages that steer it, if it asks for them. Who waits for these messages' runs is told."""
+        position = channel.opening
+        if position is None:
+            return
+        steered = await promptly(lambda: self._events.absorb(channel.run_id, channel.attempt, position))
+        if channel.opening != position:  # it was closed in the meantime
+            return
+        if steered is None:
+            channel.fence()
+            return
+        self.health.failing_since = None
+        channel.filled(steered)
+        self.audience.wake(steered.runs)
+        self.audience.tell([channel.run_id, *steered.runs], resting=steered.runs)
 
     def _failed(self, error: StorageUnavailable) -> None:
         self.health.failures += 1

@@ -77,6 +77,8 @@ class Performance:
         self.stopped = False
         self.unstorable = False
         self.handed_over = False
+        self.addressed = False  # somebody has said something that it has not taken
+        self._absorbing: asyncio.Task[Sequence[Content]] | None = None
         self._deadline = deadline
         self._clock = clock
         self._held: Claim | None = None
@@ -91,7 +93,11 @@ class Performance:
         self._playing = playing
         if self.stopped:
             playing.cancel()
-        return await playing
+        try:
+            return await playing
+        finally:
+            if self._absorbing is not None:  # what it has taken belongs to it, also if nothing comes of it any more
+                await self._absorbing
 
     def hold(self, claim: Claim) -> None:
         """The run was claimed, or its claim renewed."""
@@ -107,13 +113,29 @@ class Performance:
 
     def ask(self, asked: Asked) -> None:
         """To stop ``now``, or ``after_turn`` with a deadline. ``interrupt`` waits for tools only. What was said stays in the
-        history."""
+        history. ``steer`` is no reason to stop."""
+        if asked == "steer":
+            self.addressed = True
+            return
         patient = asked == "after_turn" or (asked == "interrupt" and self.story.calling)
         if patient and not self.stopped:
             self.stop.request()
             asyncio.get_running_loop().call_later(self._deadline, self.stop_now)
         else:
             self.stop_now()
+
+    async def steered(self) -> Sequence[Content]:
+        """What was said to the run since this was last asked. It is in its log when this returns."""
+        if not self.addressed:
+            return ()
+        self.addressed = False
+        self._absorbing = asyncio.get_running_loop().create_task(self._absorb())
+        return await asyncio.shield(self._absorbing)
+
+    async def _absorb(self) -> Sequence[Content]:
+        steered = await self.channel.absorb()
+        self.story.add(steered)
+        return steered.items
 
     @property
     def ending(self) -> bool:
@@ -194,7 +216,7 @@ class Player:
             for event in earlier:
                 story.add(event)
             turn = await _patiently(performance, lambda: self.turn(run, earlier, held=performance.held))
-            turn = replace(turn, stop=performance.stop, spending=self.spending(run))
+            turn = replace(turn, stop=performance.stop, steered=performance.steered, spending=self.spending(run))
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             with self._in_time(run, performance):
                 outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))

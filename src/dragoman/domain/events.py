@@ -4,6 +4,7 @@ Most events are *durable before they are shown*. ``Delta`` and ``Progress`` are 
 once and stored a moment later, because whatever they announce arrives whole in an ``ItemDone``.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -147,6 +148,14 @@ class ApprovalDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class Steered:
+    """What was said to the run while it was played: its models are told from here on. Empty if nobody had said anything."""
+
+    runs: list[str] = field(default_factory=list)  # the ones the messages began
+    items: list[Content] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class RunResumed:
     """A new attempt took over: forget partial content of unfinished steps above ``discard_after``."""
 
@@ -163,6 +172,7 @@ class RunCompleted:
     turns: int = 0
     session_id: str | None = None
     code: str | None = None  # why it is incomplete, where that is an error
+    steered_into: str | None = None  # the run that took its message
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,7 @@ Event = (
     | Progress
     | ApprovalRequested
     | ApprovalDecided
+    | Steered
     | RunResumed
     | RunCompleted
     | RunFailed
@@ -206,6 +217,17 @@ def started(run: Run) -> Recorded:
     return Recorded(
         first_position(run.attempt), RunStarted(run.id, run.agent, run.conversation_id, run.session_id, run.supersedes)
     )
+
+
+def handed_over(run: Run, to: Run) -> Recorded:
+    """All there is in the log of a run whose message another one took."""
+    completed = RunCompleted(RunStatus.COMPLETED, None, run.usage, session_id=run.session_id, steered_into=to.id)
+    return Recorded(first_position(run.attempt), completed)
+
+
+def steered_by(runs: Iterable[Run]) -> Steered:
+    runs = list(runs)
+    return Steered([run.id for run in runs], [item for run in runs for item in run.input])
 
 
 def resumed(run: Run, discard_after: int, reason: ResumeReason = "taken_over") -> Recorded:
@@ -233,6 +255,7 @@ _KINDS: dict[str, type[Event]] = {
     "progress": Progress,
     "approval": ApprovalRequested,
     "decision": ApprovalDecided,
+    "steered": Steered,
     "resumed": RunResumed,
     "completed": RunCompleted,
     "failed": RunFailed,

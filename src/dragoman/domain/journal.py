@@ -1,14 +1,22 @@
 """What a run's log knows already. A run that is taken up again is replayed from it: what is here is not asked again.
 
 Model answers are found by the path of the call and its ordinal there, outputs of tools and hand-offs and what people have
-decided by the id of their call.
+decided by the id of their call, messages that reached the run while it was played by the ordinal of the answer they came before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dragoman.domain.events import AgentUpdated, ApprovalDecided, ApprovalRequested, Event, ItemDone, ModelAnswered
-from dragoman.domain.items import is_call
+from dragoman.domain.events import (
+    AgentUpdated,
+    ApprovalDecided,
+    ApprovalRequested,
+    Event,
+    ItemDone,
+    ModelAnswered,
+    Steered,
+)
+from dragoman.domain.items import Content, is_call
 
 _OUTPUTS = frozenset({"tool_output", "handoff_occurred"})
 
@@ -28,6 +36,9 @@ class Journal:
     agent_updates: int = 0  # how many changes of agent have been shown
     requested: frozenset[str] = frozenset()  # ids of the calls that wait for a person, or have waited
     decisions: Mapping[str, ApprovalDecided] = field(default_factory=dict)  # by call id
+    steered: Mapping[int, Sequence[Content]] = field(
+        default_factory=dict
+    )  # by the ordinal of the root answer behind it
 
     def answer(self, path: str, ordinal: int) -> Answer | None:
         return self.answers.get((path, ordinal))
@@ -54,6 +65,8 @@ def journal_of(events: Iterable[Event]) -> Journal:
     agent_updates = 0
     requested: set[str] = set()
     decisions: dict[str, ApprovalDecided] = {}
+    steered: dict[int, list[Content]] = {}
+    answered = 0  # by the root agent
     for event in events:
         match event:
             case ItemDone(name=name) if name in _OUTPUTS:
@@ -64,10 +77,13 @@ def journal_of(events: Iterable[Event]) -> Journal:
                 items = said.pop(event.path, [])
                 kept = items[len(items) - event.items :]
                 answers[event.path, event.ordinal] = Answer(event, tuple(kept))
+                answered += not event.path
             case AgentUpdated():
                 agent_updates += 1
             case ApprovalRequested():
                 requested.add(event.call_id)
             case ApprovalDecided():
                 decisions[event.call_id] = event
-    return Journal(answers, outputs, agent_updates, frozenset(requested), decisions)
+            case Steered(items=items) if items:
+                steered.setdefault(answered, []).extend(items)
+    return Journal(answers, outputs, agent_updates, frozenset(requested), decisions, steered)

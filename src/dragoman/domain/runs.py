@@ -1,14 +1,15 @@
 """A run answers one message. This is its record, and the table of what it may become."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Literal, Self, get_args
 
 from dragoman.domain.errors import Invalid
-from dragoman.domain.items import Content
+from dragoman.domain.items import Content, kind_of
 from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
 
@@ -16,12 +17,13 @@ POSITIONS_PER_ATTEMPT = 2**20
 """A million events per attempt; a position is ``attempt * 2**20 + n`` and only ever grows."""
 MAX_ATTEMPTS = 2**11
 
-OnBusy = Literal["queue", "reject", "interrupt", "rollback"]
+OnBusy = Literal["queue", "reject", "interrupt", "steer", "rollback"]
 OnDisconnect = Literal["continue", "cancel"]
 CancelMode = Literal["after_turn", "now"]
-Asked = Literal["after_turn", "interrupt", "now"]
-"""What the player of a run can be asked, the weakest first: what is weaker changes nothing any more. ``interrupt`` lets
-tools that are at work finish, within the deadline, and nothing else."""
+Asked = Literal["steer", "after_turn", "interrupt", "now"]
+"""What the player of a run can be asked, the weakest first: what is weaker changes nothing any more. ``steer``: to look for
+messages before it asks its model again; the others, to stop. ``interrupt`` lets tools that are at work finish, within the
+deadline, and nothing else."""
 
 ASKED: tuple[Asked, ...] = get_args(Asked)
 
@@ -43,7 +45,8 @@ class RunStatus(StrEnum):
 ENDS = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.INCOMPLETE})
 
 NEXT: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.IN_PROGRESS, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.QUEUED: ENDS - {RunStatus.INCOMPLETE}
+    | {RunStatus.IN_PROGRESS},  # completed: another run took its message
     RunStatus.IN_PROGRESS: ENDS | {RunStatus.REQUIRES_ACTION, RunStatus.QUEUED},  # queued: handed over
     RunStatus.REQUIRES_ACTION: ENDS | {RunStatus.QUEUED},  # queued: a person has decided
     **{end: frozenset() for end in ENDS},
@@ -104,6 +107,7 @@ class RunOptions:
     tools: tuple[DeclaredTool, ...] = ()
     output: OutputFormat | None = None
     choices: ModelChoices | None = None
+    own_answer: bool = False  # its caller cannot be told that another run has taken its message
     hidden: bool = False  # a conversation that it begins is never listed
     echo: dict[str, Any] = field(default_factory=dict)  # what a surface has to say again about the request
 
@@ -185,11 +189,36 @@ class Run:
     ended_at: datetime | None = None
     supersedes: str | None = None  # the run that was undone for it
     superseded_by: str | None = None  # for which run it was undone
+    steered_into: str | None = None  # the run that took its message while it was played
 
     @property
     def begun(self) -> bool:
         """Whether it was played, or is: it is in progress, waits for a person, or was given back."""
         return self.status is not RunStatus.QUEUED or self.attempt > 0
+
+    def steers(self, playing: "Run") -> bool:
+        """Whether its message may be told to a run that is being played: it waits only to be told to that agent, where that
+        is speaking."""
+        return (
+            self.options.on_busy == "steer"
+            and not self.options.own_answer
+            and not self.begun
+            and self.options.from_item is None
+            and (self.conversation_id, self.branch, self.agent)
+            == (playing.conversation_id, playing.branch, playing.agent)
+            and all(kind_of(item) == "message" for item in self.input)
+        )
+
+
+def place(run: Run) -> tuple[datetime, str]:
+    """Where a run stands in a queue."""
+    return run.created_at, run.id
+
+
+def steering(playing: Run, line: Iterable[Run]) -> list[Run]:
+    """Those that steer a run, of all that stand in line behind it: as far as nothing else stands before them."""
+    behind = sorted((run for run in line if run.id != playing.id), key=place)
+    return list(takewhile(lambda run: run.steers(playing), behind))
 
 
 def shares(active: Mapping[str, int], places: int) -> dict[str, int]:

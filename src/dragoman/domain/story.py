@@ -17,6 +17,7 @@ from dragoman.domain.events import (
     Row,
     RunCompleted,
     RunResumed,
+    Steered,
     resumed,
     unpack,
 )
@@ -44,6 +45,8 @@ class Story:
                 self.items.append(NewItem(event.item))
                 if event.name == "message_output_created":
                     self.unfinished.clear()
+            case Steered():
+                self.items += map(NewItem, event.items)
             case RunResumed():
                 self.unfinished.clear()
             case ModelAnswered():

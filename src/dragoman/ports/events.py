@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dragoman.domain.events import Recorded
+from dragoman.domain.events import Recorded, Steered
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import NewItem
 from dragoman.domain.runs import RunError, RunStatus
@@ -42,6 +42,14 @@ class EventLog(Protocol):
         is returned: its player must stop. An ``end`` sets the run's status and chains its items to the conversation's
         head in the same transaction, and the model calls that the events tell of enter the usage ledger, each once.
         """
+        ...
+
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        """Let a run that is being played take the messages that steer it, of ``steering``. Their runs end ``COMPLETED``, each
+        with ``steered_into`` in its row and its log, and the run's own log says so at ``position``, also if there are none.
+
+        All in one transaction, of which nothing happens twice: what stands at ``position`` already is returned. ``None``,
+        and nothing has happened, if the run is gone, ended, or being played in another attempt."""
         ...
 
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:

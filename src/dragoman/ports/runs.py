@@ -72,6 +72,8 @@ class RunStore(Protocol):
         or was given back; those that wait between the two stay where they are.
 
         - ``interrupt`` asks it to stop, or ends it if it waits for a person.
+        - ``steer`` asks it to take the message before it asks its model again (``EventLog.absorb``). If it does not come to
+          that, the message has its turn as any other. One that waits for a person hears of it when it goes on.
         - ``rollback`` undoes it: it ends ``CANCELLED`` with what its log holds, and its player writes no more. Its items
           move to a branch of their own that says which run superseded it, and its branch ends where it ended before.
         """

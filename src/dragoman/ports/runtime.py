@@ -57,6 +57,11 @@ class StopSignal:
             callback()
 
 
+async def _nothing_said() -> Sequence[Content]:
+    """Of a run to which nobody can say anything more."""
+    return ()
+
+
 async def _nobody_else() -> None:
     """A run that nobody can take away."""
 
@@ -73,6 +78,9 @@ class Turn:
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)
     held: Callable[[], Awaitable[None]] = _nobody_else  # returns when nobody else can be playing the run
+    steered: Callable[[], Awaitable[Sequence[Content]]] = (
+        _nothing_said  # what was said to the run since it was last asked
+    )
     spending: Spending | None = None  # None: nobody counts, and nothing has to be reserved
 
 
@@ -94,7 +102,9 @@ class AgentRuntime(Protocol):
         Every finished output item and tool result is recorded, each model answer closed by ``ModelAnswered``; an answer
         that calls tools is durable before any of them starts, a tool's result before the model sees it. Failures are raised as
         ``DragomanError``; anything else counts as our own fault and is told to nobody. When cancelled it stops promptly and
-        leaves no task behind. Right before it asks a model or starts a tool it awaits ``turn.held``. When ``turn.stop`` is
+        leaves no task behind. Right before it asks a model or starts a tool it awaits ``turn.held``. Before it asks the model of
+        the run's own agent, but where the journal has the answer, it awaits ``turn.steered``; what that brings, and what the
+        journal says was brought there, the model is told from then on. When ``turn.stop`` is
         requested it finishes the model answer and its tools, and returns ``CANCELLED``. An answer that calls one of ``run.options.tools`` is the last: what else it calls is done, and the
         caller answers the rest with another run.
         """

@@ -100,6 +100,34 @@ async def test_a_reader_of_what_is_undone_sees_its_end():
     assert (frames[-2].data["reason"], frames[-1].data["status"]) == ("superseded", "cancelled")
 
 
+async def test_steer_hands_a_message_to_the_run_that_is_playing_and_says_so_to_both():
+    gate = Gate()
+    async with house({"chat": first_waits}, tools=gate) as at:
+        first = await begun(at, "One")
+        await gate.reached.wait()
+        body = {"input": "Two", "session_id": "s", "options": {"on_busy": "steer"}}
+        headers = {"idempotency-key": "k"}
+        asking = asyncio.create_task(at.client.post("/chat/run", json=body, headers=headers))
+        await eventually(lambda: at.services.player.performances[first].addressed)
+        gate.opened.set()
+        answer = (await asking).json()
+        again = (await at.client.post("/chat/run", json=body, headers=headers)).json()
+        one, record = await ended(at, first), await ended(at, answer["run_id"])
+        log = parse((await at.client.get(f"/runs/{first}/events")).text)
+        own = parse((await at.client.get(f"/runs/{answer['run_id']}/events")).text)
+        said = await history(at)
+
+    assert (answer["status"], answer["steered_into"], answer["final_output"]) == ("completed", first, None)
+    assert again == answer
+    assert record["steered_into"] == first
+    assert (one["status"], "steered_into" in one) == ("completed", False)
+    (steered,) = [frame.data for frame in log if frame.event == "steered"]
+    assert steered["runs"] == [answer["run_id"]]
+    assert [text_of(item) for item in steered["items"]] == ["Two"]
+    assert [(frame.event, frame.data["steered_into"]) for frame in own] == [("stream_complete", first)]
+    assert said == ["One", "Let me see.", "function_call", "function_call_output", "Two", "Never said."]
+
+
 @pytest.mark.parametrize(
     ("server", "agent", "request_says", "refused"),
     [

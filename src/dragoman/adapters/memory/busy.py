@@ -19,6 +19,8 @@ def disturb(state: State, run: Run, conversation_id: str) -> Run | None:
     match run.options.on_busy:
         case "interrupt" if playing:
             return ask(state, playing, "interrupt")
+        case "steer" if playing:
+            return mark(state, playing, "steer")
         case "rollback" if playing:
             return _supersede(state, playing, run)
     return None
@@ -27,9 +29,13 @@ def disturb(state: State, run: Run, conversation_id: str) -> Run | None:
 def ask(state: State, run: Run, asked: Asked) -> Run:
     """Leave a mark on a run for its player, the next one if it was given back; end one that nobody plays."""
     if run.begun and run.status is not RunStatus.REQUIRES_ACTION:
-        state.marks[run.id] = max(state.marks.get(run.id, asked), asked, key=ASKED.index)
-        return run
+        return mark(state, run, asked)
     return _end_unplayed(state, run)
+
+
+def mark(state: State, run: Run, asked: Asked) -> Run:
+    state.marks[run.id] = max(state.marks.get(run.id, asked), asked, key=ASKED.index)
+    return run
 
 
 def _end_unplayed(state: State, run: Run) -> Run:

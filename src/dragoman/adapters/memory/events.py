@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import orjson
 
-from dragoman.adapters.memory.state import State, encoded
+from dragoman.adapters.memory.state import State, StoredRow, encoded
 from dragoman.domain.errors import NotFound
-from dragoman.domain.events import Recorded
+from dragoman.domain.events import Recorded, Steered, handed_over, steered_by
 from dragoman.domain.identity import Principal
-from dragoman.domain.runs import NEXT, Run, RunStatus
+from dragoman.domain.runs import NEXT, Run, RunStatus, steering
 from dragoman.ports.events import Append, End
 
 
@@ -39,6 +39,24 @@ class MemoryEvents:
             if append.end is not None:
                 self._end(run, append.end)
         return frozenset(lost)
+
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        state, run = self.state, self.state.runs.get(run_id)
+        if run is None or run.attempt != attempt or run.status is not RunStatus.IN_PROGRESS:
+            return None
+        log = state.logs[run.id]
+        if log and log[-1].position >= position:
+            return _steered_at(position, log)
+        there = [*state.unfinished_in(run.conversation_id), *state.unsaid_in(run.conversation_id)]
+        absorbed = steering(run, there)
+        for other in absorbed:
+            state.logs[other.id].extend(encoded([handed_over(other, run)]))
+            state.put(replace(other, status=RunStatus.COMPLETED, steered_into=run.id, ended_at=datetime.now(UTC)))
+        steered = steered_by(absorbed)
+        log.extend(encoded([Recorded(position, steered)]))
+        if state.marks.get(run.id) == "steer":
+            del state.marks[run.id]
+        return steered
 
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
         try:
@@ -74,6 +92,12 @@ class MemoryEvents:
         elif end.asked:
             self.state.withdraw(run.id)
         self.state.enter_unsaid(run.conversation_id)
+
+
+def _steered_at(position: int, log: Sequence[StoredRow]) -> Steered:
+    (entry,) = next(row for row in log if row.position == position).events()
+    assert isinstance(entry.event, Steered)
+    return entry.event
 
 
 def _check(end: End | None) -> None:

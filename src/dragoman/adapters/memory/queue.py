@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from dragoman.adapters.memory.state import State, encoded, place
+from dragoman.adapters.memory.state import State, encoded
 from dragoman.domain.events import UNFINISHED, resumed_behind, started
-from dragoman.domain.runs import Asked, Run, RunStatus, shares
+from dragoman.domain.runs import Asked, Run, RunStatus, place, shares
 from dragoman.ports.runs import SILENCE, Claim
 
 

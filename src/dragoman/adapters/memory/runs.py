@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from dragoman.adapters.memory.busy import ask, disturb
 from dragoman.adapters.memory.queue import take
-from dragoman.adapters.memory.state import BoundKey, State, place
+from dragoman.adapters.memory.state import BoundKey, State
 from dragoman.domain.conversations import START, Conversation, title_from
 from dragoman.domain.errors import ConversationBusy, IdempotencyMismatch, NotFound, RunEnded, TooManyRuns
 from dragoman.domain.identity import Principal
 from dragoman.domain.ids import branch_id, is_conversation_id
 from dragoman.domain.limits import Subject
-from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place
+from dragoman.domain.runs import CancelMode, Run, RunStatus, check_place, place
 from dragoman.ports.runs import IDEMPOTENCY_KEPT, Begun, Claim, IdempotencyKey, RunPage
 
 NOBODY: Mapping[Subject, int] = {}

@@ -23,7 +23,7 @@ from dragoman.domain.keys import ApiKey
 from dragoman.domain.ledger import Entry, entries, settled
 from dragoman.domain.limits import Subject
 from dragoman.domain.notes import Note
-from dragoman.domain.runs import Asked, Run, RunStatus
+from dragoman.domain.runs import Asked, Run, RunStatus, place
 from dragoman.ports.runs import Claim
 
 
@@ -226,7 +226,7 @@ class State:
         """Queue a run that waits for a person, if there is something that it does not know of."""
         run = self.runs[run_id]
         unlogged = any(self.approvals[id].run_id == run_id for id in self.unlogged)
-        if run.status is RunStatus.REQUIRES_ACTION and (unlogged or run_id in self.marks):
+        if run.status is RunStatus.REQUIRES_ACTION and (unlogged or self.marks.get(run_id, "steer") != "steer"):
             self.put(replace(run, status=RunStatus.QUEUED, attempt=run.attempt + 1))
 
     def withdraw(self, run_id: str) -> None:
@@ -285,8 +285,3 @@ class State:
             if not unfinished or place(run) < place(unfinished[0]):
                 self.unsaid.discard(run.id)
                 self.put(replace(run, base_item=self.enter(run)))
-
-
-def place(run: Run) -> tuple[datetime, str]:
-    """Where a run stands in a queue."""
-    return run.created_at, run.id

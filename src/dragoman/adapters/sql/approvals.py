@@ -60,7 +60,7 @@ WAKE = "UPDATE runs SET status = 'queued', attempt = attempt + 1 WHERE id = :run
 # It has just begun to wait, and something has come that it does not know of.
 WAKE_AGAIN = """
 UPDATE runs SET status = 'queued', attempt = attempt + 1
-WHERE id = :run_id AND status = 'requires_action' AND (cancel IS NOT NULL OR EXISTS (
+WHERE id = :run_id AND status = 'requires_action' AND (COALESCE(cancel, 'steer') <> 'steer' OR EXISTS (
   SELECT 1 FROM approvals WHERE run_id = :run_id AND logged = 0 AND status IN ('approved', 'rejected', 'expired')))
 """
 

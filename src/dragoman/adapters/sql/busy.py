@@ -10,8 +10,8 @@ from dragoman.adapters.sql.approvals import withdraw
 from dragoman.adapters.sql.branches import begin_branch
 from dragoman.adapters.sql.engine import Script
 from dragoman.adapters.sql.entering import enter_unsaid
-from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import GROW, LOCK, Addition, chain
+from dragoman.adapters.sql.record import record
 from dragoman.adapters.sql.rows import RUN, dumps, micros, run_from
 from dragoman.domain.errors import ConversationBusy
 from dragoman.domain.events import Recorded, Row, RunCompleted, unpack
@@ -41,7 +41,7 @@ MARK: dict[Asked, str] = {
     for n, asked in enumerate(ASKED)
 }
 
-DISTURBING = frozenset({"interrupt", "rollback"})
+DISTURBING = frozenset({"interrupt", "steer", "rollback"})
 
 LAST = "SELECT max(position) FROM events WHERE run_id = :id"
 CANCEL = """
@@ -77,6 +77,8 @@ def disturb(run: Run) -> Script[Run | None]:
             raise ConversationBusy
         case "interrupt" if playing:
             return (yield from ask(playing, "interrupt"))
+        case "steer" if playing:
+            return (yield from _mark(playing, "steer"))
         case "rollback" if playing:
             return (yield from _supersede(playing, run))
     return None
@@ -85,9 +87,13 @@ def disturb(run: Run) -> Script[Run | None]:
 def ask(run: Run, asked: Asked) -> Script[Run]:
     """Leave a mark on a run for its player, the next one if it was given back; end one that nobody plays."""
     if run.begun and run.status is not RunStatus.REQUIRES_ACTION:
-        yield MARK[asked], {"id": run.id}
-        return run
+        return (yield from _mark(run, asked))
     return (yield from _end_unplayed(run))
+
+
+def _mark(run: Run, asked: Asked) -> Script[Run]:
+    yield MARK[asked], {"id": run.id}
+    return run
 
 
 def _end_unplayed(run: Run) -> Script[Run]:

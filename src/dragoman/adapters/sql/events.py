@@ -10,18 +10,14 @@ from dragoman.adapters.sql.budgets import settle
 from dragoman.adapters.sql.engine import SERVER, Engine, Params, Script
 from dragoman.adapters.sql.entering import enter_unsaid
 from dragoman.adapters.sql.items import Addition, chain
+from dragoman.adapters.sql.record import record
 from dragoman.adapters.sql.rows import dumps, dumps_or_null, now
+from dragoman.adapters.sql.steering import absorb
 from dragoman.adapters.sql.usage import Payer, charge
-from dragoman.domain.events import Recorded, Row, pack, unpack
+from dragoman.domain.events import Recorded, Row, Steered, unpack
 from dragoman.domain.identity import Principal
 from dragoman.domain.runs import NEXT, RunStatus
 from dragoman.ports.events import Append, End
-
-# A retry after a lost acknowledgement may bring what is already there.
-INSERT = """
-INSERT INTO events (run_id, position, kind, content) VALUES (:run_id, :position, :kind, :content)
-ON CONFLICT (run_id, position) DO NOTHING
-"""
 
 # A mere check could be overtaken by another player's claim; the lock cannot.
 FENCE = """
@@ -52,20 +48,11 @@ class SqlEvents:
     async def append(self, batch: Sequence[Append]) -> frozenset[str]:
         return await self.engine.write(SERVER, _append, batch)
 
+    async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
+        return await self.engine.write(absorb, run_id, attempt, position)
+
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
         return await self.engine.read(principal, _read, principal, run_id, after, limit)
-
-
-def record(logs: Mapping[str, Sequence[Recorded]]) -> Script[None]:
-    """Write events of some runs, without asking whose turn it is."""
-    yield (
-        INSERT,
-        [
-            {"run_id": run_id, "position": row.position, "kind": row.kind, "content": dumps(row.content)}
-            for run_id, recorded in logs.items()
-            for row in pack(list(recorded))
-        ],
-    )
 
 
 def _append(batch: Sequence[Append]) -> Script[frozenset[str]]:

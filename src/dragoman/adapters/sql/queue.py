@@ -6,9 +6,9 @@ from typing import Any
 
 from dragoman.adapters.sql.engine import SERVER, Dialect, Engine, Script
 from dragoman.adapters.sql.entering import entering
-from dragoman.adapters.sql.events import record
 from dragoman.adapters.sql.items import chain
 from dragoman.adapters.sql.presence import SHOWN
+from dragoman.adapters.sql.record import record
 from dragoman.adapters.sql.rows import RUN, micros, now, run_from
 from dragoman.domain.events import UNFINISHED, Recorded, resumed_behind, started
 from dragoman.domain.runs import Asked, Run, RunStatus, shares

@@ -158,6 +158,7 @@ runs = Table(
     Column("cancel", Text),  # what its player was asked
     Column("supersedes", Id),  # the run that was undone for it
     Column("superseded_by", Id),  # for which run it was undone
+    Column("steered_into", Id),  # the run that took its message
     Column("unsaid", Integer),  # 1: it ended while it waited, and its message is still to enter the conversation
     Column("key", Text),  # the API key it was begun with
     Index("ix_runs_owner", "tenant", "owner", "id"),

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,8 +41,14 @@ class ScriptedRuntime:
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
         performance = _Performance(self, turn, recorder)
-        for step in self._steps(turn):
-            await performance.step(step)
+        steps = deque(self._steps(turn))
+        while steps:
+            said = await performance.steered()
+            if (
+                said and self.scripts.get(turn.run.agent) is None
+            ):  # who only does what it is told does what it is told last
+                steps = deque(commands(_last_words(said[-1])))
+            await performance.step(steps.popleft())
             if performance.waits:
                 return Outcome(status=RunStatus.REQUIRES_ACTION, turns=performance.turns)
             if performance.handed_back:
@@ -74,6 +81,7 @@ class _Performance:
         self._agent = turn.run.agent
         self._calls = 0
         self._reservation = ""
+        self._heard_at: set[int] = set()  # before which answers it has been told what the journal knows
         self._heard = sum(_words(text_of(item)) for item in (*turn.history, *turn.input))
 
     def answer(self) -> Any:
@@ -82,6 +90,15 @@ class _Performance:
         if spec is None or spec.output is None or self.last_said is None:
             return self.last_said
         return read_answer(spec.output, self.last_said)
+
+    async def steered(self) -> Sequence[Content]:
+        """What is said to the run before its next answer."""
+        said = [*self._turn.journal.steered.get(self.turns, ())] if self.turns not in self._heard_at else []
+        self._heard_at.add(self.turns)
+        if not self._turn.journal.answer("", self.turns):
+            said += await self._turn.steered()
+        self._heard += sum(_words(text_of(item)) for item in said)
+        return said
 
     async def step(self, step: Step) -> None:
         if not self._turn.journal.answer("", self.turns):

@@ -22,6 +22,7 @@ from dragoman.domain.events import (
     RunFailed,
     RunResumed,
     RunStarted,
+    Steered,
 )
 from dragoman.domain.items import Content, Item
 from dragoman.domain.runs import Run, RunError, RunStatus
@@ -125,6 +126,14 @@ class ApprovalDecidedEvent(TypedDict):
     message: str | None
 
 
+class SteeredEvent(TypedDict):
+    """Messages that reached the run while it was playing, and the runs they had begun: its models are told from here on."""
+
+    type: Literal["steered"]
+    runs: list[str]
+    items: list[Content]
+
+
 class RunResumedEvent(TypedDict):
     """A new attempt took over: drop partial content of unfinished steps above ``discard_after``."""
 
@@ -144,9 +153,11 @@ class _StreamComplete(TypedDict):
 
 
 class StreamCompleteEvent(_StreamComplete, total=False):
-    """``code`` where the run is incomplete because of an error, as in ``budget_exhausted``."""
+    """``code`` where the run is incomplete because of an error, as in ``budget_exhausted``; ``steered_into`` names the run
+    that took the message."""
 
     code: str
+    steered_into: str
 
 
 class ErrorEvent(TypedDict):
@@ -174,6 +185,7 @@ WireEvent = (
     | ProgressEvent
     | ApprovalRequiredEvent
     | ApprovalDecidedEvent
+    | SteeredEvent
     | RunResumedEvent
     | StreamCompleteEvent
     | ErrorEvent
@@ -223,6 +235,8 @@ def wire_event(event: Event) -> WireEvent | None:
                 "arguments": event.arguments,
                 "message": event.message,
             }
+        case Steered(items=items) if items:
+            return {"type": "steered", "runs": event.runs, "items": items}
         case RunResumed():
             return {
                 "type": "run_resumed",
@@ -256,6 +270,8 @@ def _complete(event: RunCompleted) -> StreamCompleteEvent:
     }
     if event.code:
         wire["code"] = event.code
+    if event.steered_into:
+        wire["steered_into"] = event.steered_into
     return wire
 
 
@@ -365,6 +381,8 @@ def run_response(run: Run, *, sessions_enabled: bool, ahead: int | None = None) 
         response["ahead"] = ahead
     if run.supersedes:
         response |= {"supersedes": run.supersedes, "notice": UNDONE}
+    if run.steered_into:
+        response["steered_into"] = run.steered_into
     return response if sessions_enabled else {**response, "sessions_enabled": False}
 
 

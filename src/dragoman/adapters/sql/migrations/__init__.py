@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision. Revisions are numbered, so that a later one compares greater."""
 
 VERSION_TABLE = "dragoman_version"

@@ -20,6 +20,7 @@ from dragoman.domain.items import Content
 from dragoman.domain.journal import Answer as JournalledAnswer
 from dragoman.ports.runtime import Recorder, Turn
 from dragoman.providers.openai.agents import translate
+from dragoman.providers.openai.agents.steering import Steering
 
 TRIES_PER_ATTEMPT = 2**10
 """Of one model call: far more than anybody waits for."""
@@ -55,6 +56,7 @@ class Play:
     working: set[asyncio.Task[Any]] = field(default_factory=set)  # tool invocations in flight
     handed_back: bool = False  # a call waits for the caller, so this is the last turn
     said: str = ""  # in that turn
+    steering: Steering = field(default_factory=lambda: Steering({}))  # what has been said to it while it was played
     spoken: set[str] = field(default_factory=set)  # the endpoints that have answered in it
     over: bool = False  # nothing more is written: what is still at work has been cancelled
     diverged: bool = False  # the journal does not fit these agents
@@ -104,6 +106,13 @@ class Play:
         ordinal = self._ordinals.get(path, 0)
         self._ordinals[path] = ordinal + 1
         return ordinal
+
+    async def steer(self, told: list[Any], *, remembered: bool) -> list[Any]:
+        """What the model of the run's own agent is told next, with what was said to the run until now."""
+        ordinal = self._ordinals.get("", 0)
+        if not self.journalled(""):
+            self.steering.hear(ordinal, await self.turn.steered())
+        return self.steering.into(told, ordinal, remembered=remembered) if self.steering.heard else told
 
     def number_tries(self, path: str, count: int) -> tuple[int, int]:
         """The ordinal that the next answer will have, and the number of the first of these tries to get it.

@@ -30,6 +30,7 @@ from dragoman.providers.openai.agents.current import Play, known_call_ids, playi
 from dragoman.providers.openai.agents.graph import Graph
 from dragoman.providers.openai.agents.hooks import PlayHooks
 from dragoman.providers.openai.agents.models.journal import AnswerTruncated, HandedBack, Stopped
+from dragoman.providers.openai.agents.steering import Steering, steering
 from dragoman.providers.openai.errors import run_failure
 
 SETTLE = 5.0
@@ -71,7 +72,8 @@ class OpenAIRuntime:
             if thread.fresh or play.answered:
                 raise
         # It may be gone at the endpoint; ours is complete.
-        return await self._play(self._begin(turn, recorder), await self.conversations.open(turn))
+        again = replace(self._begin(turn, recorder), steering=Steering(play.steering.heard))
+        return await self._play(again, await self.conversations.open(turn))
 
     async def _play(self, play: Play, thread: Thread | None = None) -> Outcome:
         turn = play.turn
@@ -129,6 +131,7 @@ class OpenAIRuntime:
             speaking=turn.run.agent,
             call_ids=known_call_ids((*turn.history, *turn.input)),
             output_limit=self.graph.bench.limits.output,
+            steering=steering(turn.journal.steered),
         )
 
 

@@ -118,6 +118,7 @@ class ResponseBody(InputBody):
             tools=tuple(_tool(i, tool) for i, tool in enumerate(self.tools or ())),
             output=output_format(self.text.format if self.text else None),
             choices=self._choices(),
+            own_answer=True,
             echo=storable_json(self._echo()),
         )
 

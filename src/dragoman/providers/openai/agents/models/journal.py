@@ -7,7 +7,7 @@ terminal one: that is all it needs. An answer that calls tools is durable before
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -89,10 +89,13 @@ class JournalModel(Model):
                 raise HandedBack(play.said, None)
             request = with_additions(request, play.turn.run.options, first=play.first_on(path))
         agent = self._agent or play.speaking
-        if earlier := play.journalled(path):
+        earlier = play.journalled(path)
+        if not path:
+            if play.turn.stop.requested and not earlier:
+                raise Stopped
+            request = await _steered(request, play)
+        if earlier:
             return replayed(play, earlier, agent, request)
-        if play.turn.stop.requested and not path:
-            raise Stopped
         answer = Answer(play, agent, frozenset(h.tool_name for h in request.handoffs), guarded(request))
         if trace := play.turn.run.trace:
             request = request.with_headers({"traceparent": trace})
@@ -104,6 +107,13 @@ class JournalModel(Model):
             answer.fail(witness.tries)
             raise
         return await answer.finish(routed, witness.tries)
+
+
+async def _steered(request: Request, play: Play) -> Request:
+    """The request with what was said to the run until now."""
+    assert isinstance(request.input, list)
+    told = await play.steer(request.input, remembered=request.conversation_id is not None)
+    return request if told is request.input else replace(request, input=told)
 
 
 def replayed(play: Play, earlier: JournalledAnswer, agent: str, request: Request) -> Response:
