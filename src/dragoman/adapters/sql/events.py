@@ -49,7 +49,7 @@ class SqlEvents:
         return await self.engine.write(SERVER, _append, batch)
 
     async def absorb(self, run_id: str, attempt: int, position: int) -> Steered | None:
-        return await self.engine.write(absorb, run_id, attempt, position)
+        return await self.engine.write(SERVER, absorb, run_id, attempt, position)
 
     async def read(self, principal: Principal, run_id: str, after: int, limit: int) -> Sequence[Recorded]:
         return await self.engine.read(principal, _read, principal, run_id, after, limit)
