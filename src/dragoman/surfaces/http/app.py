@@ -101,6 +101,7 @@ TAGS = [
     {"name": "runs", "description": "Follow, await, list and cancel runs."},
     {"name": "approvals", "description": "What agents may do only once a person has agreed: list what waits, decide."},
     {"name": "usage", "description": "What model calls used, and what they cost."},
+    {"name": "me", "description": "Everything of one's own: export it, erase it."},
     {"name": "administration", "description": "For administrators of a tenant."},
     {"name": "operations", "description": "For those who keep the server running."},
 ]
