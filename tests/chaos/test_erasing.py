@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dragoman.adapters.sql import SqliteEngine, SqlStore
-from dragoman.adapters.sql.engine import Script
+from dragoman.adapters.sql.engine import SERVER, Script
 from dragoman.adapters.sql.postgres import PostgresEngine
 from dragoman.domain.people import KINDS
 from tests.contracts.talk import SARAH, TOM, Talk
@@ -61,14 +61,14 @@ async def test_killed_in_the_middle_and_made_again_an_erase_leaves_nothing(reque
     await store.start()
     try:
         talk = Talk(store)
-        await engine.write(fill, (await talk.answered()).id)
+        await engine.write(SERVER, fill, (await talk.answered()).id)
         others = await talk.answered(principal=TOM)
         async with erasing(database) as process:
-            while await engine.read(left) > MANY - 1000:  # it has begun
+            while await engine.read(SERVER, left) > MANY - 1000:  # it has begun
                 await asyncio.sleep(0.01)
             process.kill()
             assert await process.wait() == -9
-        assert await engine.read(left) > 2  # and it was not over
+        assert await engine.read(SERVER, left) > 2  # and it was not over
         async with erasing(database) as process:
             assert await process.wait() == 0
         for each in KINDS:
