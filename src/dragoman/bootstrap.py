@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity.local import LocalAuthenticator
-from dragoman.adapters.memory.notes import MemoryNotes
+from dragoman.adapters.memory import MemoryStore
 from dragoman.adapters.system import SystemClock
 from dragoman.agents import BUILTIN, plain
 from dragoman.allowances import Allowances, read_allowances
@@ -65,6 +65,8 @@ from dragoman.sources import Found, keyed
 from dragoman.sources.check import Checker
 from dragoman.tools import BuiltinTools
 from dragoman.tools.coaching import coaching_tools
+from dragoman.tools.conversations import conversation_search
+from dragoman.tools.web import url_fetch
 from dragoman.toolservers import read_servers
 
 if TYPE_CHECKING:
@@ -145,6 +147,7 @@ class Application:
     signals: Signals
     agents: Mapping[str, Any]  # by key
     tools: BuiltinTools  # those of the server, unless it was given a registry of somebody else's
+    builtin: BuiltinTools  # those among them that are always there
     _running: AsyncExitStack | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -173,8 +176,7 @@ class Application:
     def replace_agents(self, found: Found) -> None:
         """Serve what was found instead of what was given, from the next run on. If that cannot be, all stays as it was."""
         known = keyed(builtin_agents(self.settings), found.agents, found)
-        coaching = coaching_tools(self.store.notes, self.services.clock)
-        before = self.tools.replace(server_tools(found.tools, coaching).tools)
+        before = self.tools.replace(self.builtin.plus(found.tools).tools)
         replaced: list[Provider] = []
         try:
             for provider in self.providers.values():
@@ -228,8 +230,8 @@ def build(
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
     servers = servers or build_servers(settings, web)
-    coaching = coaching_tools(store.notes, clock)
-    registered = server_tools(tools, coaching) if isinstance(tools, Iterable) else tools
+    builtin = builtin_tools(store, web, clock)
+    registered = builtin.plus(tools) if isinstance(tools, Iterable) else tools
     known = keyed(builtin_agents(settings), agents)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
@@ -302,7 +304,7 @@ def build(
         connections=store.connections,
     )
     held = registered if isinstance(registered, BuiltinTools) else BuiltinTools()
-    return Application(settings, services, store, registry.providers, signals, known, held)
+    return Application(settings, services, store, registry.providers, signals, known, held, builtin)
 
 
 def cleanup_jobs(settings: Settings, store: Store, clock: Clock, cleared: cleanup.Cleared) -> tuple[Job, ...]:
@@ -321,6 +323,12 @@ def cleanup_jobs(settings: Settings, store: Store, clock: Clock, cleared: cleanu
         cleanup.idempotency_keys(store.runs, clock, every),
         cleanup.deleted_space(store.give_back_space, every),
     )
+
+
+def builtin_tools(store: Store, web: Web, clock: Clock) -> BuiltinTools:
+    """The tools that every server has, those that work with parts of it included."""
+    ours = (*coaching_tools(store.notes, clock), conversation_search(store.sessions), url_fetch(web))
+    return BuiltinTools(BuiltinTools().plus(ours).tools)
 
 
 def build_web(settings: Settings) -> Web:
@@ -454,14 +462,9 @@ def build_providers(
     return providers
 
 
-def server_tools(given: Iterable[Tool], coaching: Iterable[Tool]) -> BuiltinTools:
-    """Those that are built in, and those that were given, which may take the place of a built-in."""
-    return BuiltinTools(BuiltinTools().plus(coaching).tools).plus(given)
-
-
 def checker(settings: Settings, found: Found) -> Checker:
     """What looks for mistakes in the agents that a server with these settings would have."""
-    tools = server_tools(found.tools, coaching_tools(MemoryNotes(), SystemClock()))
+    tools = builtin_tools(MemoryStore(), build_web(settings), SystemClock()).plus(found.tools)
     agents = keyed(builtin_agents(settings), found.agents, found)
     servers = [server.name for server in read_servers(settings)]
     return Checker(agents, found, tools.tools, servers, read_models(settings))

@@ -398,7 +398,7 @@ class Settings(BaseSettings):
     url: str | None = _setting(
         None,
         "DRAGOMAN_URL",
-        about="The server that `dragoman runs` asks; unset, it looks into the database.",
+        about="The server that `dragoman runs` and `dragoman approvals` ask; unset, it looks into the database.",
         example="http://127.0.0.1:8000",
     )
     api_key: SecretStr | None = _setting(

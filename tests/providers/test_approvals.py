@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from agents import Agent
 
 from dragoman import tool
 from dragoman.adapters.memory import MemoryStore
@@ -342,3 +343,32 @@ async def test_a_message_to_a_waiting_conversation_waits_its_turn(provider, refu
     said = [item.content for item in page.items if item.kind == "message"]
     assert [content["role"] for content in said] == ["user", "assistant", "user", "assistant"]
     assert done == ["refund 200"]
+
+
+async def test_a_call_inside_a_nested_agent_waits_under_its_path_and_is_made_once(refund, done):
+    clerk = Agent(name="Clerk", tools=[refund])
+    boss = Agent(name="Boss", tools=[clerk.as_tool("ask_clerk", "Ask the clerk.")])
+    inner = json.dumps({"input": '/call refund {"amount": 7}\n/say it is done'})
+    async with played("openai", [refund], boss) as app:
+        run = await app.run("boss", f"/call ask_clerk {inner}\n/say the clerk has done it")
+        assert run.status is RunStatus.REQUIRES_ACTION
+        (approval,) = await pending(app, run)
+        (asked,) = [e for e in await logged(app, run) if getattr(e, "name", "") == "tool_called" and not e.path]
+        assert (approval.path, approval.agent) == (asked.item["call_id"], "clerk")
+        assert done == []
+        run = await decided(app, run)
+        assert run.final_output == "the clerk has done it"
+        assert await outputs(app, run) == [("refunded 7", False), ("it is done", False)]
+    assert done == ["refund 7"]
+
+
+@pytest.mark.parametrize("arguments", ["all of it", '["200"]', '{"amount": 2'])
+async def test_nobody_is_asked_about_a_call_whose_arguments_cannot_be_read(refund, done, arguments):
+    async with played("openai", [refund]) as app:
+        run = await app.run("ann", f"/call refund {arguments}\n/say done")
+        assert (run.status, run.final_output) == (RunStatus.COMPLETED, "done")
+        ((told, failed),) = await outputs(app, run)
+        assert failed
+        assert "arguments" in told
+        assert await pending(app, run) == []
+    assert done == []

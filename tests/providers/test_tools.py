@@ -157,6 +157,19 @@ async def test_too_many_turns_end_the_run_with_a_code_of_its_own(provider):
     assert run.error.code == "max_turns_exceeded"
 
 
+async def test_agents_that_hand_over_in_a_circle_stop_at_the_limit_of_turns(provider):
+    ann, ben = spec(key="ann", handoffs=("ben",), max_turns=4), spec(key="ben", handoffs=("ann",))
+    there, back = ("/call transfer_to_{}\n/stall 0", "/handoff {}")[provider == "scripted"], 5
+    circle = "\n".join([there.format("ben"), there.format("ann")] * back)
+    async with played(provider, [], ann, ben) as app:
+        run = await app.run("ann", circle, session_id="s")
+        assert (run.status, run.error.code) == (RunStatus.FAILED, "max_turns_exceeded")
+        handed = [e for e in await logged(app, run) if getattr(e, "name", "") == "handoff_occurred"]
+        assert len(handed) == 4
+        again = await app.run("ann", "/say next", session_id="s")
+        assert again.final_output == "next"
+
+
 async def test_what_a_tool_knows_of_its_call(provider):
     @tool
     async def who(context: ToolContext) -> dict[str, object]:

@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import agents, budgets, cleanup, db, doctor, keys, migrate, people, runs, serve, sessions, settings
+from dragoman.cli import (
+    agents,
+    approvals,
+    budgets,
+    cleanup,
+    db,
+    doctor,
+    keys,
+    migrate,
+    people,
+    runs,
+    serve,
+    sessions,
+    settings,
+)
 
 app = typer.Typer(
     name="dragoman",
@@ -25,6 +39,7 @@ app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")
 app.add_typer(agents.app, name="agents")
 app.add_typer(runs.app, name="runs")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(keys.app, name="keys")
 app.add_typer(people.app, name="people")
 app.command("audit")(keys.audit)

@@ -1,20 +1,18 @@
 """The commands, and how runs look in a terminal."""
 
 import asyncio
-import contextlib
 import difflib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dragoman.cli.refusals import told_refusals
+from dragoman.cli.runs.places import with_source
 
 if TYPE_CHECKING:
     from dragoman.application.replay import Difference, Replayed
     from dragoman.cli.runs.source import Record, Source
-    from dragoman.settings import Settings
 
 app = typer.Typer(help="List, show, follow, cancel and replay runs.", no_args_is_help=True)
 
@@ -45,7 +43,7 @@ def list_runs(
         async for run in source.list(filters, limit):
             typer.echo(json.dumps(run) if as_json else _line(run))
 
-    _with_source(work, url, user, tenant)
+    with_source(work, url, user, tenant)
 
 
 @app.command()
@@ -58,7 +56,7 @@ def show(
         run = await source.show(run_id)
         typer.echo(json.dumps(run) if as_json else _page(run))
 
-    _with_source(work, url, user, tenant)
+    with_source(work, url, user, tenant)
 
 
 @app.command()
@@ -73,7 +71,7 @@ def follow(
             typer.echo(json.dumps(event) + "\n" if as_json else _shown(event), nl=False)
             last[:] = [event]
 
-    _with_source(work, url, user, tenant)
+    with_source(work, url, user, tenant)
     if not last or last[0]["type"] != "stream_complete" or last[0].get("status") != "completed":
         raise typer.Exit(1)
 
@@ -95,7 +93,7 @@ def cancel(
         ended = run["status"] == "cancelled"
         typer.echo(json.dumps(run) if as_json else f"{run_id} {'is cancelled' if ended else 'was asked to stop'}.")
 
-    _with_source(work, url, user, tenant)
+    with_source(work, url, user, tenant)
 
 
 @app.command()
@@ -116,55 +114,6 @@ def replay(
     typer.echo(f"{run_id}: {told}; {f'{found} differences' if found else 'no difference'}.")
     if found:
         raise typer.Exit(1)
-
-
-# where they are ------------------------------------------------------------------------------------------------------
-
-
-def _with_source(work: "Callable[[Source], Awaitable[None]]", url: str | None, user: str, tenant: str) -> None:
-    async def at_it() -> None:
-        async with _source(url, user, tenant) as source:
-            await work(source)
-
-    with told_refusals():
-        asyncio.run(at_it())
-
-
-@contextlib.asynccontextmanager
-async def _source(url: str | None, user: str, tenant: str) -> "AsyncIterator[Source]":
-    from dragoman.settings import Settings
-
-    settings = Settings.load()
-    address = url or settings.url
-    async with _server(address, settings) if address else _database(settings, user, tenant) as source:
-        yield source
-
-
-@contextlib.asynccontextmanager
-async def _server(url: str, settings: "Settings") -> "AsyncIterator[Source]":
-    import aiohttp
-
-    from dragoman.cli.runs.server import PATIENCE, ServerRuns
-
-    key = settings.api_key
-    headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    async with aiohttp.ClientSession(headers=headers, timeout=PATIENCE) as http:
-        yield ServerRuns(http, url.rstrip("/"))
-
-
-@contextlib.asynccontextmanager
-async def _database(settings: "Settings", user: str, tenant: str) -> "AsyncIterator[Source]":
-    from dragoman.adapters.sql import SqlStore
-    from dragoman.bootstrap import shared_engine
-    from dragoman.cli.runs.database import DatabaseRuns
-    from dragoman.domain.identity import Principal
-
-    store = SqlStore(shared_engine(settings))
-    await store.start()
-    try:
-        yield DatabaseRuns(store, Principal(user, tenant))
-    finally:
-        await store.stop()
 
 
 async def _replay(run_id: str, agents: list[str], user: str, tenant: str) -> "Replayed":

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from dragoman.adapters.sql import SqlStore
 from dragoman.cli.runs.source import Record
-from dragoman.domain.identity import Principal
+from dragoman.domain.approvals import ApprovalStatus, Decision
+from dragoman.domain.identity import OPERATOR, Principal
 from dragoman.domain.runs import Run, RunStatus
 from dragoman.surfaces.http.responses import dump
-from dragoman.surfaces.rest.wire import run_record, wire_events
+from dragoman.surfaces.rest.wire import approval_record, run_record, wire_events
 
 PAGE = 100
 POLL = 0.25
@@ -25,6 +27,34 @@ class DatabaseRuns:
 
     store: SqlStore
     principal: Principal
+
+    async def approvals(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+        """Those of everybody in the tenant: whoever reads the database is its operator."""
+        status = ApprovalStatus(filters["status"]) if "status" in filters else None
+        after = None
+        while limit > 0:
+            page = await self.store.approvals.list(self._operator, status=status, after=after, limit=min(limit, PAGE))
+            for approval in page.approvals:
+                yield _plain(approval_record(approval))
+            limit -= len(page.approvals)
+            if (after := page.next) is None:
+                return
+
+    async def decide(self, approval: Record, decision: Mapping[str, Any]) -> Record:
+        """A server finds by itself that the run can go on. Changed arguments are checked when the call is made."""
+        found = await self.store.approvals.get(self._operator, approval["run_id"], approval["approval_id"])
+        said = Decision(
+            decision["decision"] == "approve",
+            self._operator.user,
+            datetime.now(UTC),
+            decision.get("arguments"),
+            decision.get("message"),
+        )
+        return _plain(approval_record(await self.store.approvals.decide(found, said)))
+
+    @property
+    def _operator(self) -> Principal:
+        return replace(OPERATOR, tenant=self.principal.tenant)
 
     async def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
         given: dict[str, Any] = dict(filters)

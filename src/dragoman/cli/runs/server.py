@@ -25,14 +25,25 @@ class ServerRuns:
     http: aiohttp.ClientSession
     url: str
 
-    async def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+    def approvals(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+        return self._paged("approvals", filters, limit)
+
+    async def decide(self, approval: Record, decision: Mapping[str, Any]) -> Record:
+        path = f"/runs/{approval['run_id']}/approvals/{approval['approval_id']}"
+        decided: Record = await self._ask("POST", path, json=decision)
+        return decided
+
+    def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+        return self._paged("runs", filters, limit)
+
+    async def _paged(self, what: str, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
         after: str | None = ""
         while limit > 0 and after is not None:
             query = {**filters, "limit": str(min(limit, PAGE)), **({"after": after} if after else {})}
-            page = await self._ask("GET", "/runs", params=query)
-            for run in page["runs"]:
-                yield run
-            limit -= len(page["runs"])
+            page = await self._ask("GET", f"/{what}", params=query)
+            for record in page[what]:
+                yield record
+            limit -= len(page[what])
             after = page["next"]
 
     async def show(self, run_id: str) -> Record:

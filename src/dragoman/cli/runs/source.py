@@ -7,6 +7,12 @@ Record = Mapping[str, Any]
 
 
 class Source(Protocol):
+    def approvals(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
+        """What waits for a person, newest first."""
+        ...
+
+    async def decide(self, approval: Record, decision: Mapping[str, Any]) -> Record: ...
+
     def list(self, filters: Mapping[str, str], limit: int) -> AsyncIterator[Record]:
         """Newest first."""
         ...
