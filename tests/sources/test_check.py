@@ -99,3 +99,7 @@ def test_two_agents_of_one_key_are_refused_with_both_places(tmp_path):
         refuse_mistakes(Settings.of(), find([str(tmp_path)]))
     assert "one.toml" in str(refused.value)
     assert "two.toml" in str(refused.value)
+
+
+def test_the_tools_that_a_server_always_has_are_known():
+    assert problems(spec(tools=("calculate", "search_conversations", "fetch_url"))) == []
