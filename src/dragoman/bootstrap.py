@@ -36,6 +36,7 @@ from dragoman.application.usage import UsageReports
 from dragoman.domain.agents import AgentSpec, check_key
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
+from dragoman.domain.memory import Memory
 from dragoman.domain.runs import Habits
 from dragoman.domain.tenants import Tenants
 from dragoman.domain.tools import Tool
@@ -243,7 +244,7 @@ def build(
     player = Player(
         *(log, store.events, store.sessions, registry.providers, clock, store.approvals),
         spending=budgets.of,
-        history_limit=settings.history_limit,
+        memory=server_memory(settings),
     )
     capacity = 0 if settings.role == "api" else settings.max_runs
     dispatcher = Dispatcher(store.queue, player, clock, name=name, capacity=capacity, signals=signals)
@@ -329,6 +330,17 @@ def builtin_tools(store: Store, web: Web, clock: Clock) -> BuiltinTools:
     """The tools that every server has, those that work with parts of it included."""
     ours = (*coaching_tools(store.notes, clock), conversation_search(store.sessions), url_fetch(web))
     return BuiltinTools(BuiltinTools().plus(ours).tools)
+
+
+def server_memory(settings: Settings) -> Memory:
+    """How much of a conversation a run is told where neither its caller nor its agent says."""
+    tokens = settings.history_tokens or None
+    return Memory(
+        limit=None if tokens else settings.history_limit,
+        tokens=tokens,
+        outputs=None if settings.history_outputs < 0 else settings.history_outputs,
+        summarize=settings.history_summary,
+    )
 
 
 def build_web(settings: Settings) -> Web:

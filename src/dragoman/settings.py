@@ -301,6 +301,24 @@ class Settings(BaseSettings):
     history_limit: int = _setting(
         50, "DRAGOMAN_HISTORY_LIMIT", about="How many items of its conversation a run starts from.", example="50"
     )
+    history_tokens: int = _setting(
+        0,
+        "DRAGOMAN_HISTORY_TOKENS",
+        about="Instead of a number of items: about how many tokens of its conversation a run starts from, in whole turns.",
+        example="16000",
+    )
+    history_outputs: int = _setting(
+        -1,
+        "DRAGOMAN_HISTORY_OUTPUTS",
+        about="How many of the newest outputs of tools in its history a run is shown whole; -1 is all.",
+        example="10",
+    )
+    history_summary: bool = _setting(
+        False,
+        "DRAGOMAN_HISTORY_SUMMARY",
+        about="Whether a model summarises what is older than what a run starts from.",
+        example="true",
+    )
     shutdown_grace: float = _setting(
         10.0,
         "DRAGOMAN_SHUTDOWN_GRACE",
@@ -500,6 +518,7 @@ class Settings(BaseSettings):
         "stateless_ttl",
         "thread_ttl_days",
         "retention_days",
+        "history_tokens",
         *LIMITS,
     )
     @classmethod

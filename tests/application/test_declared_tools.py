@@ -7,6 +7,7 @@ from dragoman.application.runs import StartRun
 from dragoman.domain.errors import Invalid
 from dragoman.domain.identity import LOCAL
 from dragoman.domain.items import UNANSWERED, message, tool_output
+from dragoman.domain.memory import Memory as Budget
 from dragoman.domain.runs import RunOptions, RunStatus
 from dragoman.domain.tools import DeclaredTool
 from dragoman.providers.scripted.script import call, say, together
@@ -77,7 +78,7 @@ async def test_a_history_that_is_cut_short_still_holds_the_call_that_is_answered
     async with house({"chat": memory}) as at:
         await run(at, "Light!")
         light = (await items(at))[1]
-        await run(at, [tool_output(light["call_id"], "it is bright")], history_limit=0)
+        await run(at, [tool_output(light["call_id"], "it is bright")], history=Budget(limit=0))
 
     assert "it is bright" in shape(memory.told[1])
 

@@ -12,6 +12,7 @@ from dragoman.domain.events import RunCompleted, RunStarted
 from dragoman.domain.ids import conversation_id
 from dragoman.domain.items import message
 from dragoman.domain.limits import Subject
+from dragoman.domain.memory import Memory
 from dragoman.domain.runs import ModelChoices, OutputFormat, Run, RunOptions, RunStatus, first_position
 from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
@@ -27,7 +28,7 @@ async def test_a_run_is_read_as_it_was_begun(talk: Talk, store: Store):
         model="m",
         max_turns=3,
         on_disconnect="cancel",
-        history_limit=7,
+        history=Memory(7, 8, 9, True),
         metadata={"a": [1, None]},
         instructions="Be brief.",
         tools=(DeclaredTool("light", parameters={"type": "object"}, strict=True),),

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from dragoman.application.log import Channel, LiveLog, promptly
 from dragoman.application.logging import log_fields
+from dragoman.application.remembering import remembered
 from dragoman.domain.approvals import Approval, ApprovalStatus
 from dragoman.domain.errors import BudgetExhausted, DragomanError, Invalid, RunTimedOut, StorageUnavailable
 from dragoman.domain.events import (
@@ -22,8 +23,9 @@ from dragoman.domain.events import (
     started,
 )
 from dragoman.domain.identity import Principal
-from dragoman.domain.items import Content, answering, is_output, window
+from dragoman.domain.items import Content, answering, is_output
 from dragoman.domain.journal import journal_of
+from dragoman.domain.memory import Memory, Remembered, as_told
 from dragoman.domain.runs import Asked, Run, RunError, RunStatus, first_position
 from dragoman.domain.story import Story, story_of
 from dragoman.domain.text import storable_json
@@ -171,7 +173,7 @@ class Player:
     clock: Clock
     approvals: ApprovalStore
     spending: Callable[[Run], Spending | None] = lambda _: None
-    history_limit: int = 50
+    memory: Memory = field(default_factory=lambda: Memory(limit=50))  # where neither caller nor agent says
     cancel_deadline: float = 10.0
     performances: dict[str, Performance] = field(default_factory=dict)
     endings: dict[RunStatus, int] = field(default_factory=dict)  # how many runs ended how, for metrics
@@ -252,12 +254,16 @@ class Player:
 
     async def turn(self, run: Run, earlier: Sequence[Event], *, held: Callable[[], Awaitable[None]]) -> Turn:
         """What a runtime needs to play a run whose log knows all this already."""
-        history, given = _told(run, await self._history(run))
+        remembered = await self._remembered(run)
+        history, given = _told(run, list(remembered.history))
+        if remembered.summary is not None:
+            history.insert(0, as_told(remembered.summary))
         return Turn(
             run=run,
             principal=Principal(run.owner, run.tenant),
             history=history,
             input=given,
+            older=remembered.older,
             max_turns=run.options.max_turns,
             journal=journal_of(earlier),
             held=held,
@@ -314,14 +320,19 @@ class Player:
             ended_at=self.clock.now() if end.status.ended else None,
         )
 
-    async def _history(self, run: Run) -> list[Content]:
-        limit = self.history_limit if run.options.history_limit is None else run.options.history_limit
+    async def _remembered(self, run: Run) -> Remembered:
+        least = 0
         if not run.input:
-            limit = max(limit, 1)  # what it answers is there
+            least = 1  # what it answers is there
         elif any(is_output(item) for item in run.input):
-            limit = max(limit, LAST_ANSWER)
-        items = await self.sessions.history(Principal(run.owner, run.tenant), run.base_item, limit)
-        return window([item.content for item in items], limit)
+            least = LAST_ANSWER
+        return await remembered(self.sessions, run, self.memory_of(run), least=least)
+
+    def memory_of(self, run: Run) -> Memory:
+        """How much of its conversation a run is told: what its caller says, else its agent, else the server."""
+        card = self.providers[run.provider].agents.get(run.agent)
+        said = run.options.history if card is None else run.options.history.or_else(card.memory)
+        return said.or_else(self.memory)
 
 
 def _told(run: Run, history: list[Content]) -> tuple[list[Content], list[Content]]:

@@ -75,7 +75,7 @@ def reject(
 
 
 def _decide(approval_id: str, said: dict[str, Any], as_json: bool, url: str | None, tenant: str) -> None:
-    from dragoman.cli.runs.source import Refused
+    from dragoman.cli.refusals import Refused
 
     async def work(source: "Source") -> None:
         async for approval in source.approvals({"status": "pending"}, MANY):

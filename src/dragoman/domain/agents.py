@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.domain.errors import Invalid
+from dragoman.domain.memory import Memory
 from dragoman.domain.runs import Habits, ModelChoices, Run
 from dragoman.domain.templates import check_template, filled
 from dragoman.domain.tools import ApprovalNeed, Tool
@@ -37,6 +38,7 @@ class AgentSpec:
     strict_output: bool = True  # whether the endpoint is to hold its model to the form of the answer
     max_seconds: float | None = None  # that a run may be played; time spent waiting does not count
     mcp: tuple[str, ...] = ()  # names of MCP servers, all of whose tools it may use
+    memory: Memory = field(default_factory=Memory)  # how much of a conversation it is told
     public: bool = True  # whether it can be addressed; else it is only reached by hand-offs
     continues: bool = False  # whether in a conversation that it has handed over its messages go to whoever has it now
 
@@ -83,6 +85,7 @@ class AgentCard:
     habits: Habits = field(default_factory=Habits)
     max_seconds: float | None = None
     mcp: tuple[str, ...] = ()  # servers that it was declared with
+    memory: Memory = field(default_factory=Memory)
     public: bool = True
     continues: bool = False
 

@@ -110,6 +110,13 @@ class AgentUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySummarized:
+    """What was too much for the run's memory is a summary now: an item that goes into the conversation."""
+
+    item: Content
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A tool, a nested agent or a pipeline says where it is."""
 
@@ -191,6 +198,7 @@ Event = (
     | ModelAnswered
     | ModelFailed
     | AgentUpdated
+    | HistorySummarized
     | Progress
     | ApprovalRequested
     | ApprovalDecided
@@ -252,6 +260,7 @@ _KINDS: dict[str, type[Event]] = {
     "answer": ModelAnswered,
     "no_answer": ModelFailed,
     "agent": AgentUpdated,
+    "summary": HistorySummarized,
     "progress": Progress,
     "approval": ApprovalRequested,
     "decision": ApprovalDecided,

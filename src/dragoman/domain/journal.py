@@ -12,6 +12,7 @@ from dragoman.domain.events import (
     ApprovalDecided,
     ApprovalRequested,
     Event,
+    HistorySummarized,
     ItemDone,
     ModelAnswered,
     Steered,
@@ -39,6 +40,7 @@ class Journal:
     steered: Mapping[int, Sequence[Content]] = field(
         default_factory=dict
     )  # by the ordinal of the root answer behind it
+    summary: Content | None = None  # of what was too old for the run
 
     def answer(self, path: str, ordinal: int) -> Answer | None:
         return self.answers.get((path, ordinal))
@@ -67,8 +69,11 @@ def journal_of(events: Iterable[Event]) -> Journal:
     decisions: dict[str, ApprovalDecided] = {}
     steered: dict[int, list[Content]] = {}
     answered = 0  # by the root agent
+    summary: Content | None = None
     for event in events:
         match event:
+            case HistorySummarized():
+                summary = event.item
             case ItemDone(name=name) if name in _OUTPUTS:
                 outputs[event.item["call_id"]] = event
             case ItemDone():
@@ -86,4 +91,4 @@ def journal_of(events: Iterable[Event]) -> Journal:
                 decisions[event.call_id] = event
             case Steered(items=items) if items:
                 steered.setdefault(answered, []).extend(items)
-    return Journal(answers, outputs, agent_updates, frozenset(requested), decisions, steered)
+    return Journal(answers, outputs, agent_updates, frozenset(requested), decisions, steered, summary)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from dragoman.domain.errors import Invalid
 from dragoman.domain.items import Content, kind_of
+from dragoman.domain.memory import Memory
 from dragoman.domain.tools import DeclaredTool
 from dragoman.domain.usage import Usage
 
@@ -100,7 +101,7 @@ class RunOptions:
     on_busy: OnBusy | None = None
     on_disconnect: OnDisconnect | None = None
     background: bool = False
-    history_limit: int | None = None
+    history: Memory = field(default_factory=Memory)  # how much of it the model is told
     from_item: str | None = None  # where in the conversation to go on, if not at the head of its current branch
     metadata: dict[str, Any] = field(default_factory=dict)
     instructions: str | None = None  # beside the agent's own
@@ -126,10 +127,13 @@ class RunOptions:
 
 def options_from(content: dict[str, Any]) -> RunOptions:
     """Read what was written as JSON."""
+    content = dict(content)
+    limit = content.pop("history_limit", None)  # as it was written before there was more to say
     output, choices = content.get("output"), content.get("choices")
     return RunOptions(
         **{
             **content,
+            "history": Memory(**content.get("history", {"limit": limit})),
             "tools": tuple(DeclaredTool(**tool) for tool in content.get("tools", ())),
             "output": None if output is None else OutputFormat(**output),
             "choices": None if choices is None else _choices_from(choices),

@@ -10,6 +10,7 @@ from dragoman.domain.events import (
     ApprovalRequested,
     Delta,
     Event,
+    HistorySummarized,
     ItemDone,
     ModelAnswered,
     ModelFailed,
@@ -47,6 +48,8 @@ class Story:
                     self.unfinished.clear()
             case Steered():
                 self.items += map(NewItem, event.items)
+            case HistorySummarized():
+                self.items.append(NewItem(event.item))
             case RunResumed():
                 self.unfinished.clear()
             case ModelAnswered():

@@ -11,6 +11,7 @@ from dragoman.domain.events import Event
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content
 from dragoman.domain.journal import Journal
+from dragoman.domain.memory import Older
 from dragoman.domain.runs import Run, RunError, RunStatus
 from dragoman.ports.realtime import RealtimeChannelFactory
 
@@ -74,6 +75,7 @@ class Turn:
     principal: Principal
     history: Sequence[Content]  # repaired and bounded; with those outputs in the run's input that belong to calls in it
     input: Sequence[Content]  # the rest of the run's input
+    older: Older | None = None  # what has to be summarised first, by the model that is about to answer
     max_turns: int | None = None
     journal: Journal = field(default_factory=Journal)  # what an earlier attempt has finished
     stop: StopSignal = field(default_factory=StopSignal)

@@ -13,6 +13,7 @@ import dragoman
 from dragoman.adapters.memory import MemoryStore
 from dragoman.domain.identity import LOCAL
 from dragoman.domain.items import text_of
+from dragoman.domain.memory import Memory
 from dragoman.domain.runs import RunOptions
 from dragoman.endpoints import read_models
 from dragoman.settings import Settings, WrongSettings
@@ -174,7 +175,7 @@ async def test_what_was_added_without_it_is_made_up_for(keeper, client):
 async def test_a_run_with_a_limit_of_its_own_does_without(keeper):
     async with serving(keeper) as app:
         await app.run("chat", "Hello", session_id="s")
-        forgetful = await app.run("chat", "And?", session_id="s", options=RunOptions(history_limit=0))
+        forgetful = await app.run("chat", "And?", session_id="s", options=RunOptions(history=Memory(limit=0)))
     assert forgetful.final_output == "I heard: And?"
     assert keeper.asked[-1].get("conversation") is None
 

@@ -83,6 +83,7 @@ def _card(key: str, spec: AgentSpec, tools: ToolRegistry | None) -> AgentCard:
         habits=spec.habits,
         max_seconds=spec.max_seconds,
         mcp=spec.mcp,
+        memory=spec.memory,
         public=spec.public,
         continues=spec.continues,
     )

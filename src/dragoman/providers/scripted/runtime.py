@@ -6,15 +6,19 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from dragoman.application.remembering import with_summary
 from dragoman.application.tools import Asking, Result, Workbench, refusal
 from dragoman.application.tools import Call as ToolCall
 from dragoman.domain.agents import AgentCard, AgentSpec
+from dragoman.domain.conversations import beginning
 from dragoman.domain.errors import MaxTurnsExceeded, NotFound, ReplayDiverged
 from dragoman.domain.events import AgentUpdated, Delta, ItemDone, ItemName, ModelAnswered, Progress
 from dragoman.domain.ids import new_id
 from dragoman.domain.items import Content, assistant_message, is_output, text_of, tool_call, tool_output
+from dragoman.domain.memory import SUMMARY_PATH
 from dragoman.domain.prices import Prices
 from dragoman.domain.runs import RunStatus
 from dragoman.domain.tools import Tool
@@ -26,6 +30,8 @@ from dragoman.providers.scripted.script import Call, Calls, Fail, HandOff, Say, 
 
 MODEL = "scripted"
 MAX_TURNS = 10
+SUMMARY = 200
+"""Characters of what is summarised that a summary repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class ScriptedRuntime:
     servers: ToolServers = field(default_factory=NoServers)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        turn = await with_summary(turn, recorder, partial(self._summarize, turn, recorder))
         performance = _Performance(self, turn, recorder)
         steps = deque(self._steps(turn))
         while steps:
@@ -59,6 +66,31 @@ class ScriptedRuntime:
             raise ReplayDiverged
         final_output = performance.last_said if performance.handed_back else performance.answer()
         return Outcome(final_output, response_id=f"resp_{turn.run.id}", turns=performance.turns)
+
+    async def _summarize(self, turn: Turn, recorder: Recorder, text: str) -> str:
+        """The beginning of what was said, in a call that is recorded as a model's would be."""
+        if earlier := turn.journal.answer(SUMMARY_PATH, 0):
+            return "".join(text_of(done.item) for done in earlier.items)
+        await turn.held()
+        said = f"{len(text.splitlines())} lines: {beginning(text, SUMMARY)}"
+        reservation = ""
+        usage = _usage(_words(text), _words(said))
+        if turn.spending is not None:
+            reservation = new_id("resv")
+            price = self.prices.find(MODEL)
+            await turn.spending.reserve(reservation, turn.run.agent, None if price is None else price.of(usage))
+        agent, item = turn.run.agent, assistant_message(said)
+        answered = ModelAnswered(
+            agent=agent,
+            model=MODEL,
+            ordinal=0,
+            items=1,
+            usage=replace(usage, cost=self.prices.cost(usage, MODEL)),
+            path=SUMMARY_PATH,
+            reservation=reservation,
+        )
+        await recorder.record(ItemDone("message_output_created", item, agent, SUMMARY_PATH), answered)
+        return said
 
     def _steps(self, turn: Turn) -> list[Step]:
         script = self.scripts.get(turn.run.agent)

@@ -148,6 +148,7 @@ def _short_path(key: str) -> str:
 
 def _info(verbs: Services, card: AgentCard, base: str) -> dict[str, Any]:
     habits = RunOptions().or_else(card.habits, verbs.runs.habits)
+    memory = card.memory.or_else(verbs.player.memory)
     described = {
         "name": card.name,
         "agent_name": card.key,
@@ -166,7 +167,10 @@ def _info(verbs: Services, card: AgentCard, base: str) -> dict[str, Any]:
         },
         "session_config": {
             "sessions_enabled": verbs.runs.sessions_enabled,
-            "history_limit": verbs.player.history_limit,
+            "history_limit": memory.limit,
+            "history_tokens": memory.tokens,
+            "history_outputs": memory.outputs,
+            "history_summary": bool(memory.summarize),
             "on_busy": habits.on_busy,
             "on_disconnect": habits.on_disconnect,
         },

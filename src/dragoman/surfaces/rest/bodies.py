@@ -10,6 +10,7 @@ from dragoman.application.coaches import Domain
 from dragoman.application.runs import StartRun
 from dragoman.domain.conversations import Change, ConversationStatus
 from dragoman.domain.items import Content
+from dragoman.domain.memory import Memory
 from dragoman.domain.runs import CancelMode, OnBusy, OnDisconnect, RunOptions
 from dragoman.domain.text import storable_json
 from dragoman.ports.runs import IdempotencyKey
@@ -19,11 +20,16 @@ STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, slots=True)
 class HistoryBody:
-    """How much of the conversation the model sees."""
+    """How much of the conversation the model sees: its newest items, or about as many tokens of its newest turns; how many
+    of the newest outputs of tools stay whole; and whether a summary stands for what is older. What is left out is as the
+    agent or the server has it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     limit: Annotated[int | None, Interval(ge=0, le=1000)] = None
+    tokens: Annotated[int | None, Interval(ge=1, le=10_000_000)] = None
+    outputs: Annotated[int | None, Interval(ge=0, le=1000)] = None
+    summarize: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class OptionsBody:
             on_busy=self.on_busy,
             on_disconnect=self.on_disconnect,
             background=self.background,
-            history_limit=self.history.limit,
+            history=Memory(self.history.limit, self.history.tokens, self.history.outputs, self.history.summarize),
             metadata=storable_json(self.metadata),
         )
 

@@ -61,6 +61,9 @@ INFO = {
     "session_config": {
         "sessions_enabled": True,
         "history_limit": 50,
+        "history_tokens": None,
+        "history_outputs": None,
+        "history_summary": False,
         "on_busy": "queue",
         "on_disconnect": "continue",
     },

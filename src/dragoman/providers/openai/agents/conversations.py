@@ -13,6 +13,7 @@ from agents import Agent, Handoff, Model
 
 from dragoman.domain.errors import ModelBroken, ModelRefused
 from dragoman.domain.items import is_output
+from dragoman.domain.memory import Memory
 from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runtime import Turn
 from dragoman.providers.openai.agents.models.payload import parsed
@@ -45,7 +46,8 @@ class EndpointConversations:
         return (
             run.conversation_id is not None
             and run.attempt == 0
-            and run.options.history_limit is None
+            and run.options.history == Memory()
+            and turn.older is None
             and not run.options.tools  # their calls may stay without an output
             and not any(is_output(item) for item in run.input)
             and all(self._suits(reached, run.options.model) for reached in _reachable(agent))

@@ -69,6 +69,7 @@ def declared(card: AgentCard, spec: AgentSpec) -> AgentCard:
         habits=spec.habits,
         max_seconds=spec.max_seconds,
         mcp=spec.mcp,
+        memory=spec.memory,
         public=spec.public,
         continues=spec.continues,
     )

@@ -7,6 +7,7 @@ stream would cost as much again as the rest of it.
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from agents import (
@@ -21,14 +22,18 @@ from agents import (
 )
 from agents.run import DEFAULT_MAX_TURNS, AgentRunner
 
+from dragoman.application.remembering import with_summary
 from dragoman.domain.errors import ModelRefused, ReplayDiverged, ToolFailed
+from dragoman.domain.items import text_of
+from dragoman.domain.memory import SUMMARY_PATH
 from dragoman.domain.runs import RunStatus
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from dragoman.providers.openai.agents import translate
 from dragoman.providers.openai.agents.conversations import EndpointConversations, Thread
-from dragoman.providers.openai.agents.current import Play, known_call_ids, playing
+from dragoman.providers.openai.agents.current import Play, inside_call, known_call_ids, playing
 from dragoman.providers.openai.agents.graph import Graph
 from dragoman.providers.openai.agents.hooks import PlayHooks
+from dragoman.providers.openai.agents.memory import to_summarize
 from dragoman.providers.openai.agents.models.journal import AnswerTruncated, HandedBack, Stopped
 from dragoman.providers.openai.agents.steering import Steering, steering
 from dragoman.providers.openai.errors import run_failure
@@ -62,6 +67,8 @@ class OpenAIRuntime:
     _hooks: PlayHooks = field(default_factory=PlayHooks)
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:
+        if turn.older is not None:
+            turn = await with_summary(turn, recorder, partial(self._summarize, turn, recorder))
         if self.conversations is None or not self.conversations.suit(turn, self.graph.original(turn.run.agent)):
             return await self._play(self._begin(turn, recorder))
         thread = await self.conversations.resume(turn)
@@ -117,6 +124,14 @@ class OpenAIRuntime:
         if play.diverged or play.journalled(""):  # swallowed by a tool, or it ended before its log does
             raise ReplayDiverged
         return _outcome(play, result)
+
+    async def _summarize(self, turn: Turn, recorder: Recorder, text: str) -> str:
+        """Ask the model of the agent that is about to speak, in a call with a path of its own."""
+        play = self._begin(turn, recorder)
+        model = self.graph.models.find(turn.run.options.model or self.graph.original(turn.run.agent).model)
+        with playing(play), inside_call(play, SUMMARY_PATH):
+            answer = await model.of(turn.run.agent).get_response(*to_summarize(text))
+        return "".join(text_of(translate.item(item)) for item in answer.output)
 
     def _begin(self, turn: Turn, recorder: Recorder) -> Play:
         model = turn.run.options.model

@@ -23,6 +23,10 @@ class ResponseUnfinished(Conflict):
     retryable = True
 
 
+MANY = 1000
+"""Items that are told of a conversation where its memory is not counted in items."""
+
+
 class Remembered(NamedTuple):
     """A response that nothing keeps but the connection that it was made over."""
 
@@ -101,7 +105,7 @@ async def previous_run(verbs: Services, caller: Principal, response_id: str) -> 
 
 async def said_until(verbs: Services, caller: Principal, run: Run) -> list[Content]:
     """What was said up to the end of a run, as an input."""
-    items = await verbs.conversations.until(caller, run, verbs.player.history_limit)
+    items = await verbs.conversations.until(caller, run, verbs.player.memory.limit or MANY)
     return [item.content for item in items if item.kind in KEPT]
 
 
@@ -113,6 +117,6 @@ async def whole_input(verbs: Services, caller: Principal, body: InputBody, given
     if body.previous_response_id is not None:
         return [*await said_until(verbs, caller, await previous_run(verbs, caller, body.previous_response_id)), *given]
     if body.conversation_name is not None:
-        page = await verbs.conversations.page(caller, body.conversation_name, limit=verbs.player.history_limit)
+        page = await verbs.conversations.page(caller, body.conversation_name, limit=verbs.player.memory.limit or MANY)
         return [*(item.content for item in page.items), *given]
     return given

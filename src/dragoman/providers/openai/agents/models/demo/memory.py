@@ -31,6 +31,21 @@ def told(texts: Sequence[str]) -> dict[str, str]:
     return facts
 
 
+def sentences(transcript: str) -> list[str]:
+    """The lines of a transcript, or of a summary, that tell something."""
+    lines = (
+        line.removeprefix("user:").removeprefix(FACT).strip() for line in transcript.splitlines() if _is_said(line)
+    )
+    return [FACT + line for line in lines if _facts(line)]
+
+
+FACT = "- "
+
+
+def _is_said(line: str) -> bool:
+    return line.startswith(("user:", FACT))
+
+
 def new_facts(text: str) -> dict[str, str]:
     """What this one message tells; a question tells nothing."""
     return _facts(text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.domain.items import Content, is_call, is_output, text_of
+from dragoman.domain.memory import HEADING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def read(
     transfers = [call for call, _ in answered if _is_transfer(call)]
     return Question(
         text=text_of(items[last]) if spoken else "",
-        said=[text_of(items[i]) for i in spoken[:-1]],
+        said=[*_summaries(items), *(text_of(items[i]) for i in spoken[:-1])],
         results=[
             Result(call["name"], call["arguments"], _text(output["output"]))
             for call, output in answered
@@ -78,6 +79,12 @@ def read(
         handoffs=handoffs,
         schema=schema,
     )
+
+
+def _summaries(items: Sequence[Content]) -> list[str]:
+    """What was said before these, as far as somebody has summarised it."""
+    told = (text_of(item) for item in items if item.get("role") == "developer")
+    return [line for text in told if text.startswith(HEADING) for line in text.splitlines()[1:]]
 
 
 def _is_transfer(call: Content) -> bool:

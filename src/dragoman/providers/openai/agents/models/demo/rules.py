@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dragoman.domain.memory import INSTRUCTIONS
 from dragoman.providers.openai.agents.models.demo import memory
 from dragoman.providers.openai.agents.models.demo.commands import commands
 from dragoman.providers.openai.agents.models.demo.question import HandoffOffer, Question, ToolOffer
@@ -185,6 +186,14 @@ def _fill_schema(question: Question) -> Sequence[Step] | None:
     return _shaped(question, question.text)
 
 
+def _summarize(question: Question) -> Sequence[Step] | None:
+    """What a person has told, sentence by sentence; and the summary there was."""
+    if question.instructions != INSTRUCTIONS:
+        return None
+    told = dict.fromkeys(memory.sentences(question.text))
+    return [Say("\n".join(told) or "Nothing that has to be kept was said.")]
+
+
 def _recall(question: Question) -> Sequence[Step] | None:
     wanted = memory.asked_for(question.text)
     if wanted is None:
@@ -252,6 +261,7 @@ def _be_polite(question: Question) -> Sequence[Step] | None:
 
 
 RULES: tuple[Rule, ...] = (
+    _summarize,
     _commanded,
     _report,
     _fill_schema,
