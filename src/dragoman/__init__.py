@@ -6,9 +6,22 @@ Importing this package is cheap and has no side effects; what needs the web fram
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["AgentSpec", "ToolContext", "ToolError", "create_agent_router", "create_app", "tool"]
+__all__ = [
+    "AgentSpec",
+    "Ending",
+    "Flow",
+    "Form",
+    "Stage",
+    "ToolContext",
+    "ToolError",
+    "Workflow",
+    "create_agent_router",
+    "create_app",
+    "tool",
+]
 
 if TYPE_CHECKING:
+    from dragoman.application.workflows import Ending, Flow, Form, Stage, Workflow
     from dragoman.asgi import create_agent_router, create_app
     from dragoman.domain.agents import AgentSpec
     from dragoman.domain.tools import ToolContext, ToolError
@@ -24,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from dragoman.domain.agents import AgentSpec
 
         return AgentSpec
+    if name in ("Workflow", "Flow", "Stage", "Form", "Ending"):
+        import dragoman.application.workflows
+
+        return getattr(dragoman.application.workflows, name)
     if name in ("tool", "ToolContext", "ToolError"):
         import dragoman.tools
 

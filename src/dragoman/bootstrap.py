@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragoman.adapters.identity.local import LocalAuthenticator
@@ -33,6 +34,8 @@ from dragoman.application.services import Check, Services
 from dragoman.application.tools import ToolLimits, Tools, Workbench
 from dragoman.application.turn import Player
 from dragoman.application.usage import UsageReports
+from dragoman.application.workflows import NAME as WORKFLOWS
+from dragoman.application.workflows import Workflow, build_workflow_provider
 from dragoman.domain.agents import AgentSpec, check_key
 from dragoman.domain.endpoints import EndpointStats
 from dragoman.domain.keys import PREFIX
@@ -55,6 +58,7 @@ from dragoman.ports.provider_conversations import ProviderConversations
 from dragoman.ports.runs import RunQueue, RunStore
 from dragoman.ports.runtime import Provider, UsesEndpoints
 from dragoman.ports.schedules import ScheduleStore
+from dragoman.ports.search import SearchEngine
 from dragoman.ports.sessions import SessionStore
 from dragoman.ports.signals import Alone, Signals
 from dragoman.ports.tools import NoServers, ToolRegistry, ToolServers
@@ -69,6 +73,9 @@ from dragoman.tools.coaching import coaching_tools
 from dragoman.tools.conversations import conversation_search
 from dragoman.tools.web import url_fetch
 from dragoman.toolservers import read_servers
+from dragoman.workflows.research import Habit, page_tool, research_workflow, search_tool
+from dragoman.workflows.research import agents as research_agents
+from dragoman.workflows.research.tools import READ, SEARCH
 
 if TYPE_CHECKING:
     from dragoman.adapters.identity.tokens import Claims, KeySource
@@ -171,7 +178,8 @@ class Application:
 
     def add_agent(self, key: str, agent: Any) -> None:
         """Serve one more agent; the provider that plays its kind takes it."""
-        name = self.settings.default_provider or self.settings.providers[0]
+        workflow = isinstance(agent, Workflow)
+        name = WORKFLOWS if workflow else self.settings.default_provider or self.settings.providers[0]
         self.providers[name].add({check_key(key): agent})
 
     def replace_agents(self, found: Found) -> None:
@@ -222,7 +230,7 @@ def build(
     signals: Signals | None = None,
     allowances: Allowances | None = None,
 ) -> Application:
-    """``agents`` are SDK agents or ``AgentSpec``s, ``tools`` more tools than those that are built in, or a registry in their
+    """``agents`` are SDK agents, ``AgentSpec``s or ``Workflow``s, ``tools`` more tools than those that are built in, or a registry in their
     place; every other argument replaces the part that settings would choose."""
     clock = clock or SystemClock()
     bench = Workbench(tool_limits(settings))
@@ -231,13 +239,15 @@ def build(
     signals = signals or (Alone() if store is not None else sql_signals(settings, name))
     store = store or sql_store(settings)
     servers = servers or build_servers(settings, web)
-    builtin = builtin_tools(store, web, clock)
+    builtin = builtin_tools(settings, store, web, clock)
     registered = builtin.plus(tools) if isinstance(tools, Iterable) else tools
     known = keyed(builtin_agents(settings), agents)
     if providers is None:
         kept_there = store.provider_conversations if settings.conversation_state == "provider" else None
         providers = build_providers(settings, known, registered, bench, kept_there, servers=servers)
-    registry = ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider)
+    registry = with_workflows(
+        ProviderRegistry(providers, default=settings.default_provider, choose=choose_provider), settings, known, clock
+    )
     log = LiveLog(store.events, tick=settings.flush_interval, audience=Audience(signals))
     allowed = allowances or read_allowances(settings)
     budgets = Budgets(store.accounts, clock, allowed.budgets, allowed.limits)
@@ -326,9 +336,14 @@ def cleanup_jobs(settings: Settings, store: Store, clock: Clock, cleared: cleanu
     )
 
 
-def builtin_tools(store: Store, web: Web, clock: Clock) -> BuiltinTools:
+def builtin_tools(settings: Settings, store: Store, web: Web, clock: Clock) -> BuiltinTools:
     """The tools that every server has, those that work with parts of it included."""
-    ours = (*coaching_tools(store.notes, clock), conversation_search(store.sessions), url_fetch(web))
+    ours = (
+        *coaching_tools(store.notes, clock),
+        conversation_search(store.sessions),
+        url_fetch(web),
+        *searching_tools(settings, web),
+    )
     return BuiltinTools(BuiltinTools().plus(ours).tools)
 
 
@@ -448,8 +463,9 @@ def _claims(settings: Settings) -> "Claims":
 # Providers -----------------------------------------------------------------------------------------------------------
 
 
-def builtin_agents(settings: Settings) -> tuple[AgentSpec, ...]:
-    return (*(BUILTIN if settings.builtin_agents else ()), *((plain,) if settings.plain_models else ()))
+def builtin_agents(settings: Settings) -> tuple[AgentSpec | Workflow, ...]:
+    builtin = (*BUILTIN, *research(settings)) if settings.builtin_agents else ()
+    return (*builtin, *((plain,) if settings.plain_models else ()))
 
 
 def build_providers(
@@ -476,7 +492,7 @@ def build_providers(
 
 def checker(settings: Settings, found: Found) -> Checker:
     """What looks for mistakes in the agents that a server with these settings would have."""
-    tools = builtin_tools(MemoryStore(), build_web(settings), SystemClock()).plus(found.tools)
+    tools = builtin_tools(settings, MemoryStore(), build_web(settings), SystemClock()).plus(found.tools)
     agents = keyed(builtin_agents(settings), found.agents, found)
     servers = [server.name for server in read_servers(settings)]
     return Checker(agents, found, tools.tools, servers, read_models(settings))
@@ -525,3 +541,58 @@ def _scripted(
     specs = [agent for agent in agents.values() if isinstance(agent, AgentSpec)]
     prices = read_models(settings).prices
     return build_scripted_provider(specs, tools=tools, bench=bench, prices=prices, servers=servers)
+
+
+# Workflows and research ----------------------------------------------------------------------------------------------
+
+DOCUMENTS = Path(__file__).parent / "workflows" / "research" / "documents"
+"""What research finds where nothing else is configured: some documents about this server."""
+TOOL = "tool:"
+NEEDED = {"searxng": "SEARXNG_URL", "tavily": "TAVILY_API_KEY", "brave": "BRAVE_API_KEY"}
+
+
+def with_workflows(
+    registry: ProviderRegistry, settings: Settings, known: Mapping[str, Any], clock: Clock
+) -> ProviderRegistry:
+    """The registry with one more provider, whose agents ask those of the others."""
+    asked = Catalog(registry.providers, registry.choose)
+    workflows = [agent for agent in known.values() if isinstance(agent, Workflow)]
+    provider = build_workflow_provider(workflows, asked, clock, at_once=settings.workflow_calls)
+    return ProviderRegistry(
+        {**registry.providers, WORKFLOWS: provider}, default=registry.default, choose=registry.choose
+    )
+
+
+def research(settings: Settings) -> tuple[AgentSpec | Workflow, ...]:
+    """The workflow and the agents that it asks."""
+    habit = Habit(settings.research_searches, settings.workflow_calls, settings.research_seconds or None)
+    searching = settings.search_with
+    if searching.startswith(TOOL):
+        names: tuple[str, ...] = (searching.removeprefix(TOOL),)
+    else:
+        names = (SEARCH,) if searching == "folder" else (SEARCH, READ)
+    return (*research_agents(*names), research_workflow(habit))
+
+
+def searching_tools(settings: Settings, web: Web) -> tuple[Tool, ...]:
+    """What the searcher searches with, unless that is a tool of the operator's."""
+    if settings.search_with.startswith(TOOL) or not settings.builtin_agents:
+        return ()
+    engine = build_search(settings)
+    return (search_tool(engine), page_tool(web)) if engine.leads_outside else (search_tool(engine),)
+
+
+def build_search(settings: Settings) -> SearchEngine:
+    from dragoman.adapters.search.folder import FolderSearch
+    from dragoman.adapters.search.services import BraveSearch, SearxngSearch, TavilySearch
+
+    match settings.search_with:
+        case "searxng" if settings.searxng_url:
+            return SearxngSearch(settings.searxng_url)
+        case "tavily" if settings.tavily_api_key:
+            return TavilySearch(settings.tavily_api_key.get_secret_value())
+        case "brave" if settings.brave_api_key:
+            return BraveSearch(settings.brave_api_key.get_secret_value())
+        case "folder":
+            return FolderSearch(settings.search_folder or DOCUMENTS)
+    raise WrongSettings(f"DRAGOMAN_SEARCH: {settings.search_with} needs {NEEDED[settings.search_with]}.")

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dragoman.domain.runs import OnBusy, OnDisconnect
 
+SEARCHES = ("folder", "searxng", "tavily", "brave")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SQLITE_PREFIX = "sqlite:///"
 POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://.")
@@ -235,6 +236,43 @@ class Settings(BaseSettings):
     )
     demo_speed: float = _setting(
         60.0, "DRAGOMAN_DEMO_SPEED", about="Tokens per second of the demo model; 0 is as fast as it can.", example="60"
+    )
+
+    # Research
+    search: str | None = _setting(
+        None,
+        "DRAGOMAN_SEARCH",
+        about="Where research searches: `folder`, `searxng`, `tavily`, `brave`, or `tool:NAME` for a tool of yours. "
+        "Unset: the service whose key or URL is set, else `folder`.",
+        example="searxng",
+    )
+    search_folder: Path | None = _setting(
+        None,
+        "DRAGOMAN_SEARCH_FOLDER",
+        about="The documents that `folder` searches (.md, .rst, .txt); unset, some about this server.",
+        example="handbook",
+    )
+    searxng_url: str | None = _setting(
+        None,
+        "SEARXNG_URL",
+        about="Your SearXNG instance; it must allow the format `json`.",
+        example="http://localhost:8080",
+    )
+    tavily_api_key: SecretStr | None = _setting(None, "TAVILY_API_KEY", about="The key of Tavily.", example="tvly-…")
+    brave_api_key: SecretStr | None = _setting(
+        None, "BRAVE_API_KEY", about="The key of the Brave Search API.", example="BSA…"
+    )
+    research_searches: int = _setting(
+        20, "DRAGOMAN_RESEARCH_SEARCHES", about="The most searches one research may make.", example="10"
+    )
+    research_seconds: float = _setting(
+        600.0, "DRAGOMAN_RESEARCH_SECONDS", about="How long one research may take; 0 means no limit.", example="300"
+    )
+    workflow_calls: int = _setting(
+        20,
+        "DRAGOMAN_WORKFLOW_CALLS",
+        about="How many agents may be at work for workflows, such as research, at once in one process.",
+        example="20",
     )
 
     # Agents and runs
@@ -459,6 +497,16 @@ class Settings(BaseSettings):
         return Path(self.database_url.removeprefix(SQLITE_PREFIX))
 
     @property
+    def search_with(self) -> str:
+        """Where research searches, said or known by what is configured."""
+        configured = (
+            ("tavily", self.tavily_api_key),
+            ("brave", self.brave_api_key),
+            ("searxng", self.searxng_url),
+        )
+        return self.search or next((name for name, value in configured if value), "folder")
+
+    @property
     def loopback_only(self) -> bool:
         """Without authentication, and without the operator's word that this is meant, only this machine may call."""
         return self.auth is None and not self.tokens
@@ -495,7 +543,10 @@ class Settings(BaseSettings):
             raise ValueError("a port is a number from 0 to 65535")
         return value
 
-    @field_validator("workers", "max_runs", "body_limit", "history_limit", "db_pool_size", "tool_output_limit")
+    @field_validator(
+        *("workers", "max_runs", "body_limit", "history_limit", "db_pool_size", "tool_output_limit"),
+        *("research_searches", "workflow_calls"),
+    )
     @classmethod
     def _positive(cls, value: int) -> int:
         if value < 1:
@@ -519,6 +570,7 @@ class Settings(BaseSettings):
         "thread_ttl_days",
         "retention_days",
         "history_tokens",
+        "research_seconds",
         *LIMITS,
     )
     @classmethod
@@ -536,12 +588,19 @@ class Settings(BaseSettings):
             return value
         raise ValueError("it is no database this server knows")
 
-    @field_validator("jwt_jwks_url")
+    @field_validator("jwt_jwks_url", "searxng_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"https?://[^/]", value):
             raise ValueError("it must begin with https:// or http://")
         return value
+
+    @field_validator("search")
+    @classmethod
+    def _known_search(cls, value: str | None) -> str | None:
+        if value is None or value in SEARCHES or re.fullmatch(r"tool:.+", value):
+            return value
+        raise ValueError(f"it is one of {', '.join(SEARCHES)}, or tool:NAME")
 
     @field_validator("cors_origins")
     @classmethod

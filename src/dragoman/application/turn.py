@@ -75,6 +75,7 @@ class Performance:
         self.channel = channel
         self.stop = StopSignal()
         self.story = Story(run.options.handed_back)
+        self.last_words: list[Event] = []
         self.failure: RunError | None = None
         self.stopped = False
         self.unstorable = False
@@ -159,6 +160,12 @@ class Performance:
         if self._playing is not None:
             self._playing.cancel()
 
+    def hear(self, outcome: Outcome) -> None:
+        """What the run says itself, at its end."""
+        if outcome.last_word is not None:
+            self.last_words.append(outcome.last_word)
+            self.story.add(outcome.last_word)
+
     def _broken(self) -> None:
         self.unstorable = True
         self.abort(INTERNAL)
@@ -199,7 +206,7 @@ class Player:
                 if performance.handed_over:
                     await channel.record()  # what was shown is stored
                     return
-                await channel.record(event, end=end)
+                await channel.record(*performance.last_words, event, end=end)
                 if performance.unstorable:
                     event, end = _failed(run, INTERNAL, Story())
                     await channel.record(event, end=end)
@@ -222,7 +229,10 @@ class Player:
             play = self.providers[run.provider].runtime.play(turn, _Recorder(performance.channel, story))
             with self._in_time(run, performance):
                 outcome = await performance.watch(asyncio.get_running_loop().create_task(play, name=f"play {run.id}"))
+            if performance.failure is not None:  # a runtime may have brought something home all the same
+                return _failed(run, performance.failure, story)
             outcome = replace(outcome, final_output=storable_json(outcome.final_output))
+            performance.hear(outcome)
         except asyncio.CancelledError:
             if not performance.stopped:
                 raise

@@ -16,6 +16,7 @@ from dragoman.cli import (
     keys,
     migrate,
     people,
+    research,
     runs,
     serve,
     sessions,
@@ -34,6 +35,7 @@ app.command("serve")(serve.serve)
 app.command("settings")(settings.settings)
 app.command("doctor")(doctor.doctor)
 app.command("migrate")(migrate.migrate)
+app.command("research")(research.research)
 app.command("budgets")(budgets.budgets)
 app.command("cleanup")(cleanup.cleanup)
 app.add_typer(db.app, name="db")

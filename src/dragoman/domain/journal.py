@@ -5,7 +5,7 @@ decided by the id of their call, messages that reached the run while it was play
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dragoman.domain.events import (
     AgentUpdated,
@@ -57,6 +57,37 @@ class Journal:
     @property
     def empty(self) -> bool:
         return not self.answers
+
+    def under(self, path: str) -> "Journal":
+        """What it knows of a part of the run, as if that were a run of its own."""
+        mine = {
+            (inner, ordinal): Answer(replace(answer.closed, path=inner), _without(path, answer.items))
+            for (place, ordinal), answer in self.answers.items()
+            if (inner := inside(path, place)) is not None
+        }
+        return replace(self, answers=mine, agent_updates=0, steered={})
+
+    def items(self, path: str) -> tuple[ItemDone, ...]:
+        """All that was said in a part of the run and that its tools have answered."""
+        said = [done for _, answer in sorted(self.answers.items(), key=lambda pair: pair[0]) for done in answer.items]
+        return _without(path, (*said, *self.outputs.values()))
+
+
+def below(path: str, inner: str) -> str:
+    """The path of what stands at ``inner`` in the part of a run at ``path``."""
+    return f"{path}/{inner}" if inner else path
+
+
+def inside(path: str, place: str) -> str | None:
+    """The reverse: ``None`` where it stands elsewhere."""
+    if place == path:
+        return ""
+    return place[len(path) + 1 :] if place.startswith(f"{path}/") else None
+
+
+def _without(path: str, items: Iterable[ItemDone]) -> tuple[ItemDone, ...]:
+    """Those of the items that stand below a path, without it."""
+    return tuple(replace(done, path=inner) for done in items if (inner := inside(path, done.path)) is not None)
 
 
 def journal_of(events: Iterable[Event]) -> Journal:

@@ -111,6 +111,7 @@ class RunOptions:
     own_answer: bool = False  # its caller cannot be told that another run has taken its message
     hidden: bool = False  # a conversation that it begins is never listed
     echo: dict[str, Any] = field(default_factory=dict)  # what a surface has to say again about the request
+    workflow: dict[str, Any] = field(default_factory=dict)  # what is chosen about a workflow; its agents do not see it
 
     @property
     def handed_back(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dragoman.domain.agents import AgentCard
 from dragoman.domain.endpoints import EndpointStats
-from dragoman.domain.events import Event
+from dragoman.domain.events import Event, ItemDone
 from dragoman.domain.identity import Principal
 from dragoman.domain.items import Content
 from dragoman.domain.journal import Journal
@@ -58,7 +58,7 @@ class StopSignal:
             callback()
 
 
-async def _nothing_said() -> Sequence[Content]:
+async def nothing_said() -> Sequence[Content]:
     """Of a run to which nobody can say anything more."""
     return ()
 
@@ -81,9 +81,10 @@ class Turn:
     stop: StopSignal = field(default_factory=StopSignal)
     held: Callable[[], Awaitable[None]] = _nobody_else  # returns when nobody else can be playing the run
     steered: Callable[[], Awaitable[Sequence[Content]]] = (
-        _nothing_said  # what was said to the run since it was last asked
+        nothing_said  # what was said to the run since it was last asked
     )
     spending: Spending | None = None  # None: nobody counts, and nothing has to be reserved
+    path: str = ""  # of the part of the run that this is; what it writes, and finds in its journal, is relative to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Outcome:
     response_id: str | None = None
     turns: int = 0
     failure: RunError | None = None  # why it is incomplete, where that is an error
+    last_word: ItemDone | None = None  # a message of the run's own, to be recorded together with its end
 
 
 class AgentRuntime(Protocol):

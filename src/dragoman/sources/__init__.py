@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dragoman.application.workflows import Workflow
 from dragoman.domain.agents import AgentSpec, key_from
 from dragoman.domain.errors import Invalid
 from dragoman.domain.tools import Tool
@@ -81,7 +82,7 @@ def watched(sources: Iterable[str]) -> dict[Path, int]:
 
 
 def keyed(
-    builtin: Iterable[AgentSpec], given: Iterable[Any] | Mapping[str, Any], found: Found | None = None
+    builtin: Iterable[AgentSpec | Workflow], given: Iterable[Any] | Mapping[str, Any], found: Found | None = None
 ) -> dict[str, Any]:
     """All agents by key. One that is given replaces a built-in of the same key; two of the same key are refused."""
     agents: dict[str, Any] = {}
@@ -98,7 +99,7 @@ def keyed(
 
 
 def key_of(agent: Any) -> str:
-    if isinstance(agent, AgentSpec):
+    if isinstance(agent, AgentSpec | Workflow):
         return agent.key
     try:
         return key_from(agent.name)

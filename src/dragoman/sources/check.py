@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from dragoman.application.workflows import Workflow
 from dragoman.domain.agents import AgentSpec
 from dragoman.domain.schemas import loose_places
 from dragoman.endpoints import ModelSetup
@@ -41,9 +42,18 @@ class Checker:
 
     def _wrong(self) -> Iterator[Problem]:
         for key, agent in self.agents.items():
-            texts = self._of_spec(agent) if isinstance(agent, AgentSpec) else self._of_sdk_agent(agent)
-            for text in texts:
+            for text in self._of(agent):
                 yield Problem(key, text, self.found.places.get(id(agent)))
+
+    def _of(self, agent: Any) -> Iterator[str]:
+        if isinstance(agent, AgentSpec):
+            return self._of_spec(agent)
+        return self._of_workflow(agent) if isinstance(agent, Workflow) else self._of_sdk_agent(agent)
+
+    def _of_workflow(self, workflow: Workflow) -> Iterator[str]:
+        for name in workflow.agents:
+            if name not in self.agents:
+                yield f"asks the agent {name!r}, which does not exist.{_like(name, self.agents)}"
 
     def _of_spec(self, spec: AgentSpec) -> Iterator[str]:
         for name in spec.tools:
@@ -79,6 +89,9 @@ class Checker:
             yield Problem(key, text, self.found.places.get(id(self.agents[key])))
 
     def _next(self, agent: Any) -> Iterator[str]:
+        if isinstance(agent, Workflow):
+            yield from agent.agents
+            return
         keys = {id(known): key for key, known in self.agents.items()}
         for target in agent.handoffs:
             yield target if isinstance(target, str) else keys.get(id(target), "")

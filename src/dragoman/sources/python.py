@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dragoman.application.workflows import Workflow
 from dragoman.domain.agents import AgentSpec
 from dragoman.domain.tools import Tool
 from dragoman.settings import WrongSettings
@@ -64,9 +65,11 @@ def _belongs(file: Path, roots: set[Path]) -> bool:
 
 
 def _is_agent(value: Any) -> bool:
-    """An ``AgentSpec``, or an agent of the SDK, told by its class's name so that asking does not import the SDK."""
+    """An ``AgentSpec``, a workflow, or an agent of the SDK, told by its class's name so that asking does not import the SDK."""
     kinds = type(value).__mro__
-    return isinstance(value, AgentSpec) or any(k.__name__ == "Agent" and k.__module__ == "agents.agent" for k in kinds)
+    return isinstance(value, AgentSpec | Workflow) or any(
+        k.__name__ == "Agent" and k.__module__ == "agents.agent" for k in kinds
+    )
 
 
 def _place(module: ModuleType, source: str, name: str) -> Place:

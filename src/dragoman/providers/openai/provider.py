@@ -41,13 +41,13 @@ class OpenAIProvider:
     name: str = NAME
     realtime: RealtimeChannelFactory | None = None
 
-    def add(self, agents: Mapping[str, Agent[Any] | AgentSpec]) -> None:
-        made = registry.sdk_agents(agents, self.tools, self.runtime.graph.registered)
+    def add(self, agents: Mapping[str, Any]) -> None:
+        made = registry.sdk_agents(_understood(agents), self.tools, self.runtime.graph.registered)
         self.runtime.graph.add(made)
         self._describe(agents, made)
 
-    def replace(self, agents: Mapping[str, Agent[Any] | AgentSpec]) -> None:
-        made = registry.sdk_agents(agents, self.tools)
+    def replace(self, agents: Mapping[str, Any]) -> None:
+        made = registry.sdk_agents(_understood(agents), self.tools)
         registry.check_handoffs(made)
         self.runtime.graph.replace(made)
         self.runtime.max_turns.clear()
@@ -78,6 +78,10 @@ class OpenAIProvider:
         await self.models.aclose()
         if self.runtime.conversations is not None:
             await self.runtime.conversations.aclose()
+
+
+def _understood(agents: Mapping[str, Any]) -> dict[str, Agent[Any] | AgentSpec]:
+    return {key: agent for key, agent in agents.items() if isinstance(agent, Agent | AgentSpec)}
 
 
 class NoModels(ModelProvider):

@@ -307,7 +307,8 @@ class _Performance:
 
     def _next_call_id(self) -> str:
         self._calls += 1
-        return f"call_{self._turn.run.id.removeprefix('run_')}_{self._calls}"
+        run, part = self._turn.run.id.removeprefix("run_"), self._turn.path.replace("/", "_")
+        return "_".join(filter(None, ("call", run, part, str(self._calls))))
 
 
 def _last_words(item: Content) -> str:

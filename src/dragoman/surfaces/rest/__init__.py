@@ -10,6 +10,7 @@ from dragoman.surfaces.rest.agents import agent_router, agents_router, catalogue
 from dragoman.surfaces.rest.approvals import approvals_router
 from dragoman.surfaces.rest.conversations import conversations_router
 from dragoman.surfaces.rest.people import people_router
+from dragoman.surfaces.rest.research import research_router
 from dragoman.surfaces.rest.runs import runs_router
 from dragoman.surfaces.rest.threads import threads_router
 from dragoman.surfaces.rest.tools import tools_router
@@ -21,6 +22,7 @@ def native_routers(services: Services, *, silence: float = SILENCE) -> list[APIR
     given = Given(services, silence)
     return [
         catalogue_router(given),
+        research_router(given),
         agents_router(given),
         threads_router(given),
         conversations_router(given),

@@ -50,7 +50,7 @@ async def _named_at_root(request: Request, agent: AgentPath) -> None:
     request.state.agent = agent
 
 
-def _always(key: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
+def always(key: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
     async def provide(request: Request) -> None:
         request.state.agent = key
 
@@ -86,7 +86,7 @@ async def run(request: Request, verbs: Verbs, caller: Caller, run: Started) -> R
     202 and the address of the run. Without `session_id` nothing is remembered."""
     if run.options.background:
         return await accepted(request, verbs, run)
-    ended = await _until_ended(request, verbs, caller, run)
+    ended = await until_ended(request, verbs, caller, run)
     if ended is None:
         return Response(status_code=CLIENT_LEFT)
     if ended.status is RunStatus.FAILED:
@@ -105,7 +105,7 @@ async def stream(caller: Caller, run: Started, setting: Setting) -> Response:
     return EventStream(runs.follow(caller, run), frames, silence=setting.silence, waiting=waiting(runs, caller, run))
 
 
-async def _until_ended(request: Request, verbs: Services, caller: Principal, run: Run) -> Run | None:
+async def until_ended(request: Request, verbs: Services, caller: Principal, run: Run) -> Run | None:
     """The run as it ended; ``None`` if the client has left. Only one that asked to be missed counts as a reader."""
     if run.options.on_disconnect != "cancel":
         return await verbs.runs.wait(caller, run)
@@ -305,7 +305,7 @@ def root_router(given: Given) -> APIRouter:
 
 def agent_router(given: Given, key: str, prefix: str) -> APIRouter:
     """One agent alone, for an application that has its own routes."""
-    router = _router(given, Depends(_always(key)))
+    router = _router(given, Depends(always(key)))
     _add_agent(router, prefix, key)
     return router
 

@@ -1,6 +1,7 @@
 """What requests may say. Unknown fields are refused; limits stand here, at the edge."""
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval, Len, MaxLen
@@ -9,6 +10,7 @@ from pydantic import ConfigDict
 from dragoman.application.coaches import Domain
 from dragoman.application.runs import StartRun
 from dragoman.domain.conversations import Change, ConversationStatus
+from dragoman.domain.errors import Invalid
 from dragoman.domain.items import Content
 from dragoman.domain.memory import Memory
 from dragoman.domain.runs import CancelMode, OnBusy, OnDisconnect, RunOptions
@@ -80,6 +82,64 @@ class StartBody:
             session_id=self.session_id,
             context=self.context,
             options=replace(self.options.to_domain(), from_item=self.from_item),
+            idempotency=idempotency,
+            trace=trace,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResearchOptionsBody(OptionsBody):
+    """`max_searches`, `depth` (rounds of searching), `budget` (in USD) and `max_seconds` limit a research. When one is reached
+    there are fewer results instead of an error."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    max_searches: Annotated[int | None, Interval(ge=1, le=20)] = None
+    depth: Annotated[int | None, Interval(ge=1, le=3)] = None
+    budget: Annotated[Decimal | None, Interval(ge=0)] = None
+    max_seconds: Annotated[float | None, Interval(gt=0, le=86_400)] = None
+
+    def to_domain(self) -> RunOptions:
+        wishes = {
+            "max_searches": self.max_searches,
+            "depth": self.depth,
+            "budget": None if self.budget is None else str(self.budget),
+            "max_seconds": self.max_seconds,
+        }
+        said = {name: wish for name, wish in wishes.items() if wish is not None}
+        return replace(OptionsBody.to_domain(self), workflow=said)
+
+
+@dataclass(frozen=True, slots=True)
+class ResearchBody:
+    """A question, as `query` or as `input`. In a conversation, named by `session_id`, earlier reports are known and not
+    searched for again."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    query: Annotated[str, Len(1)] | None = None
+    input: Annotated[str, Len(1)] | Annotated[list[Content], Len(1, 1000)] | None = None
+    session_id: str | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    options: ResearchOptionsBody = field(default_factory=ResearchOptionsBody)
+
+    def asking(self, query: str | None) -> "ResearchBody":
+        """With the question of the address, which must be the only one."""
+        if query is None:
+            return self
+        if self.query is not None or self.input is not None:
+            raise Invalid("The question stands in the address and in the body; say it once.", field="query")
+        return replace(self, query=query)
+
+    def to_domain(self, agent: str, idempotency: IdempotencyKey | None, trace: str | None) -> StartRun:
+        if (self.query is None) == (self.input is None):
+            raise Invalid("Give the question, as query or as input.", field="query")
+        return StartRun(
+            agent=agent,
+            input=self.input if self.query is None else self.query,
+            session_id=self.session_id,
+            context=self.context,
+            options=self.options.to_domain(),
             idempotency=idempotency,
             trace=trace,
         )
@@ -192,6 +252,17 @@ START_EXAMPLES = {
     "again": {
         "summary": "Another answer to the same message",
         "value": {"session_id": "user_sarah_123", "from_item": "item_01jd4w4fcs7kse2mzz7hn3g8p5"},
+    },
+}
+RESEARCH_EXAMPLES = {
+    "question": {"summary": "A question", "value": {"query": "How does Dragoman survive a crash?"}},
+    "limited": {
+        "summary": "In a conversation, with limits",
+        "value": {
+            "query": "And what does it cost?",
+            "session_id": "user_sarah_123",
+            "options": {"max_searches": 5, "depth": 2, "budget": "0.50", "max_seconds": 120},
+        },
     },
 }
 CHAT_EXAMPLES = {

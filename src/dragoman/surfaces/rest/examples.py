@@ -42,6 +42,19 @@ RECORD = {
 }
 RUNS = {"runs": [RECORD], "next": None}
 
+REPORT = {
+    "short_summary": "A run is replayed from its log.",
+    "markdown_report": "# Surviving a crash\n\nA run is replayed from its log. [1]\n\n## Sources\n\n1. [Runs](doc:runs.md)",
+    "follow_up_questions": ["What happens to tool calls in flight?"],
+    "searches": [
+        {"query": "crash recovery", "reason": "The heart of it.", "status": "done", "seconds": 1.2, "code": None}
+    ],
+    "sources": [
+        {"number": 1, "title": "Runs", "url": "doc:runs.md", "quote": "", "used_in": ["Surviving a crash"]},
+    ],
+    **{name: RUN[name] for name in ("run_id", "conversation_id", "session_id", "status", "error", "usage")},
+}
+
 INFO = {
     "name": "Chat",
     "agent_name": "chat",

@@ -386,6 +386,19 @@ def run_response(run: Run, *, sessions_enabled: bool, ahead: int | None = None) 
     return response if sessions_enabled else {**response, "sessions_enabled": False}
 
 
+def report_response(run: Run) -> dict[str, Any]:
+    """What a research came to, with how its run ended."""
+    return {
+        **run.final_output,
+        "run_id": run.id,
+        "conversation_id": run.conversation_id,
+        "session_id": run.session_id,
+        "status": run.status,
+        "error": _error(run.error),
+        "usage": run.usage,
+    }
+
+
 def run_record(run: Run, *, sessions_enabled: bool, ahead: int | None = None) -> dict[str, Any]:
     """The same, for somebody who comes back to it later."""
     return {

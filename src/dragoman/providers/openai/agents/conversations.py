@@ -45,6 +45,7 @@ class EndpointConversations:
         run = turn.run
         return (
             run.conversation_id is not None
+            and not turn.path  # a part of a run is not the conversation
             and run.attempt == 0
             and run.options.history == Memory()
             and turn.older is None

@@ -125,8 +125,10 @@ class Play:
         return ordinal, first
 
     def claim_call_id(self, given: str) -> str:
-        """The same id, or a fresh one: history is told apart by call ids, and some models start at ``call_0`` every time."""
-        claimed = given if given and given not in self.call_ids else new_id("call")
+        """The same id, or a fresh one: history is told apart by call ids, and some models start at ``call_0`` every time. A part of
+        a run does not know what the others have."""
+        known = given in self.call_ids or self.turn.path
+        claimed = given if given and not known else new_id("call")
         self.call_ids.add(claimed)
         return claimed
 

@@ -9,6 +9,7 @@ from dragoman.domain.memory import INSTRUCTIONS
 from dragoman.providers.openai.agents.models.demo import memory
 from dragoman.providers.openai.agents.models.demo.commands import commands
 from dragoman.providers.openai.agents.models.demo.question import HandoffOffer, Question, ToolOffer
+from dragoman.providers.openai.agents.models.demo.research import research
 from dragoman.providers.openai.agents.models.demo.schema import instance
 from dragoman.providers.openai.agents.models.demo.steps import Call, Say, Step
 
@@ -263,6 +264,7 @@ def _be_polite(question: Question) -> Sequence[Step] | None:
 RULES: tuple[Rule, ...] = (
     _summarize,
     _commanded,
+    research,
     _report,
     _fill_schema,
     _recall,
@@ -273,7 +275,7 @@ RULES: tuple[Rule, ...] = (
     _take_note,
     _be_polite,
 )
-"""In this order. What is added later (planning a search, writing up its results) is a line here."""
+"""In this order. What is added later is a line here."""
 
 
 # Words ---------------------------------------------------------------------------------------------------------------
