@@ -6,7 +6,20 @@ import importlib.resources
 import pytest
 
 PUBLIC = {
-    "dragoman": ["AgentSpec", "ToolContext", "ToolError", "create_agent_router", "create_app", "tool"],
+    "dragoman": [
+        "AgentSpec",
+        "Ending",
+        "Flow",
+        "Form",
+        "Stage",
+        "ToolContext",
+        "ToolError",
+        "Workflow",
+        "create_agent_router",
+        "create_app",
+        "tool",
+    ],
+    "dragoman.research": ["Progress", "ResearchFailed", "ResearchManager", "ResearchReport"],
     "dragoman.testing": [
         "AgentSpec",
         "Script",

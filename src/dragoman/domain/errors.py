@@ -39,7 +39,6 @@ DragomanError
     ├── RunTimedOut
     ├── ToolFailed
     ├── GuardrailBlocked
-    ├── TimeUsedUp             it was given so much time, and no more
     ├── SearchFailed           research that found nothing because nothing could be searched
     ├── Interrupted            the processes that played it died, too often
     ├── ReplayDiverged         its agents changed, and its log no longer fits them
@@ -285,11 +284,6 @@ class Interrupted(RunFailure):
     code = "interrupted"
     message = "The server stopped while this run was in progress. What it had finished is kept."
     retryable = True
-
-
-class TimeUsedUp(RunFailure):
-    code = "time_used_up"
-    message = "The time that this run may take is over."
 
 
 class SearchFailed(RunFailure):

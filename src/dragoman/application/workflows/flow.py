@@ -16,7 +16,7 @@ from typing import Any
 
 from dragoman.application.workflows.purse import Purse
 from dragoman.application.workflows.recording import PartRecorder
-from dragoman.domain.errors import DragomanError, ReplayDiverged, TimeUsedUp
+from dragoman.domain.errors import DragomanError, ReplayDiverged, RunTimedOut
 from dragoman.domain.events import ItemDone, Progress
 from dragoman.domain.items import Content, message, text_of, tool_call, tool_output
 from dragoman.domain.runs import OutputFormat, RunError, RunOptions, RunStatus
@@ -173,7 +173,7 @@ class Flow:
         except ReplayDiverged:
             raise
         except TimeoutError:
-            failure = RunError(TimeUsedUp.code, TimeUsedUp.message)
+            failure = RunError(RunTimedOut.code, RunTimedOut.message)
         except DragomanError as error:
             failure = RunError(error.code, error.detail, error.retryable)
         except (Stopped, asyncio.CancelledError):
@@ -220,7 +220,7 @@ class Flow:
             self._began = datetime.fromisoformat(await self._kept(BEGIN, self.clock.now().isoformat()))
         end = self._began + timedelta(seconds=self.limits.seconds * share)
         if end <= self.clock.now():
-            raise TimeUsedUp
+            raise RunTimedOut
         return (end - self.clock.now()).total_seconds()
 
     # the journal -------------------------------------------------------------------------------------------------

@@ -72,7 +72,6 @@ TABLE: dict[type[DragomanError], Row] = {
     errors.ToolFailed: Row(502, "Tool failed"),
     errors.GuardrailBlocked: Row(400, "Blocked by a guardrail"),
     errors.Interrupted: Row(503, "Interrupted", retry_after=2),
-    errors.TimeUsedUp: Row(503, "Time used up"),
     errors.SearchFailed: Row(502, "Search failed"),
     errors.ReplayDiverged: Row(409, "Agents changed"),
     errors.ConversationDeleted: Row(409, "Conversation deleted"),

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from dragoman.application.workflows import Ending, Flow, Heard, Limits, Stage, Stopped, Workflow
-from dragoman.domain.errors import BudgetExhausted, Invalid, ModelBroken, SearchFailed, TimeUsedUp
+from dragoman.domain.errors import BudgetExhausted, Invalid, ModelBroken, RunTimedOut, SearchFailed
 from dragoman.domain.runs import Run, RunError, RunStatus
 from dragoman.workflows.research.agents import AGENTS, PLAN, PLANNER, REPORT, SEARCHED, SEARCHER, WRITER
 from dragoman.workflows.research.report import Draft, Query, Report, Search, plain_draft, report
@@ -19,7 +19,7 @@ LONGEST_QUERY = 400
 PLANNED_BY, SEARCHED_BY = 0.5, 0.75
 """Which share of time and money may be used up when the plan is made, and when the searches are: writing needs the rest."""
 
-LIMITS = frozenset({TimeUsedUp.code, BudgetExhausted.code})
+LIMITS = frozenset({RunTimedOut.code, BudgetExhausted.code})
 NO_WRITER = "The report could not be written; this is what the searches found."
 NO_TIME = (
     "The limits of this research were reached before a report could be written; this is what was found until then."
