@@ -30,6 +30,7 @@ from tests.surfaces.house import PATIENCE, House, house
 
 SCRIPTS = {
     "general": [say("Good morning.")],
+    "research": [say("Good morning.")],
     "shop": [calling("refund", {"amount": 200}, returns="refunded", needs_approval=True), say("Done.")],
 }
 

@@ -56,7 +56,7 @@ class _Editor:
         if match := _HEADING.match(line):
             self._heading = _CITED.sub("", match[1]).strip()
         edited = _CITED.sub(self._checked, line)
-        return edited if edited == line else re.sub(r"(?<=\S) +(?=[.,;:!?)]|$)", "", edited)
+        return edited if edited == line else re.sub(r"(?<=\S) +(?=[.,;:!?) ]|$)", "", edited)
 
     def _checked(self, match: re.Match[str]) -> str:
         if match["numbers"]:
