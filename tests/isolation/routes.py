@@ -86,6 +86,7 @@ TAKES: dict[str, Kind | Plain | Oneself] = {
     "POST /conversations agent": OMITTED,
     "model": Plain("chat"),
     "input": Plain("Good morning"),
+    "query": OMITTED,
     "message": Plain("Good morning"),
     "messages": Plain([{"role": "user", "content": "Good morning"}]),
     "mode": Plain("now"),

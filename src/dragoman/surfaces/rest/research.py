@@ -103,7 +103,7 @@ def research_router(given: Given) -> APIRouter:
 
     add("/research", research, "Research a question", "research", responses=_REPORT)
     for prefix, name in (("/research", "research"), ("/agents/research", "agent_research")):
-        streams: dict[str, Any] = {"response_class": EventStream, "responses": _STREAM}
+        streams: dict[str, Any] = {"response_class": EventStream, "status_code": 200, "responses": _STREAM}
         add(f"{prefix}/run", run, "Research a question, as a run", f"{name}_run", responses=_RUN)
         add(f"{prefix}/stream", stream, "Research a question and watch", f"{name}_stream", **streams)
     return router
