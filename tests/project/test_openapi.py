@@ -82,6 +82,7 @@ async def test_a_stream_lists_every_event(path):
         "progress",
         "approval_required",
         "approval_decided",
+        "steered",
         "run_resumed",
         "stream_complete",
         "error",
