@@ -211,7 +211,7 @@ async def test_a_mistake_in_sql_is_not_an_outage(path: Path):
     async with opened(path) as engine:
         for run in (engine.write, engine.read):
             with pytest.raises(sqlite3.OperationalError):
-                await run(wrong)
+                await run(SERVER, wrong)
         assert await engine.check() is None
 
 

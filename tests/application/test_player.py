@@ -1,5 +1,6 @@
 """Whatever a provider brings, a run ends."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from dragoman.adapters.memory import MemoryStore
 from dragoman.adapters.system import SystemClock
 from dragoman.application.log import LiveLog
 from dragoman.application.turn import Player
+from dragoman.domain.agents import AgentCard
 from dragoman.domain.runs import Run, RunStatus
 from dragoman.ports.runtime import Outcome, Recorder, Turn
 from tests.contracts.talk import SARAH, Talk
@@ -18,6 +20,7 @@ class Bringing:
 
     def __init__(self, output: object) -> None:
         self.runtime = self
+        self.agents: Mapping[str, AgentCard] = {}
         self._output = output
 
     async def play(self, turn: Turn, recorder: Recorder) -> Outcome:

@@ -15,6 +15,7 @@ from dragoman.domain.events import (
     ApprovalRequested,
     Delta,
     Event,
+    HistorySummarized,
     ItemDone,
     ModelAnswered,
     ModelFailed,
@@ -55,6 +56,7 @@ EVENTS: list[Event] = [
         "appr_1", "call_1", "refund", {"amount": 2}, "chat", "p", "admin", "2026-01-02T00:00:00+00:00", "2026"
     ),
     ApprovalDecided("appr_1", "call_1", ApprovalStatus.APPROVED, {"amount": 1}, "less", "sarah"),
+    HistorySummarized(message("developer", "They talked about boats.")),
     Steered(["run_2"], [message("user", "And quickly.")]),
     Steered(),
     RunResumed(2, "taken_over", 77),
