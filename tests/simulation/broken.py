@@ -15,7 +15,7 @@ from dragoman.domain.identity import Principal
 from dragoman.domain.journal import Journal
 from dragoman.domain.runs import Asked, CancelMode, Run, RunStatus, place
 from dragoman.ports.events import Append, End
-from dragoman.ports.runs import Begun, Claim, IdempotencyKey
+from dragoman.ports.runs import Begun, Claim
 from dragoman.ports.runtime import AgentRuntime, Outcome, Provider, Recorder, Turn
 from tests.simulation.store import Gone, Ports, SimulatedClock, memory_ports
 from tests.simulation.world import Parts
@@ -100,15 +100,15 @@ class SleepyQueue(MemoryQueue):
 class KeylessRuns(MemoryRuns):
     """Does not know a request again."""
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
-        return await super().begin(run, claim=claim)
+    async def begin(self, run: Run, **given: Any) -> Begun:
+        return await super().begin(run, **{**given, "idempotency": None})
 
 
 class ForgetfulRuns(MemoryRuns):
     """Undoes a turn without keeping it."""
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
-        begun = await super().begin(run, claim=claim, idempotency=idempotency)
+    async def begin(self, run: Run, **given: Any) -> Begun:
+        begun = await super().begin(run, **given)
         if (undone := begun.disturbed) is not None and undone.superseded_by:
             del self.state.branches[undone.conversation_id or ""][undone.branch or ""]
         return begun
@@ -117,8 +117,8 @@ class ForgetfulRuns(MemoryRuns):
 class StubbornRuns(MemoryRuns):
     """Undoes a turn and lets its player write on."""
 
-    async def begin(self, run: Run, *, claim: Claim | None, idempotency: IdempotencyKey | None = None) -> Begun:
-        begun = await super().begin(run, claim=claim, idempotency=idempotency)
+    async def begin(self, run: Run, **given: Any) -> Begun:
+        begun = await super().begin(run, **given)
         if (undone := begun.disturbed) is not None and undone.superseded_by:
             self.state.runs[undone.id] = replace(undone, status=RunStatus.IN_PROGRESS, attempt=undone.attempt - 1)
         return begun
