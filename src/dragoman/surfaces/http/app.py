@@ -99,6 +99,7 @@ TAGS = [
     {"name": "conversations", "description": "List, search, read, arrange, branch and delete what was said."},
     {"name": "threads", "description": "Talk to the coaches, in threads: conversations under another name."},
     {"name": "runs", "description": "Follow, await, list and cancel runs."},
+    {"name": "research", "description": "Ask for a report: planned, searched in parallel, written, with its sources."},
     {"name": "approvals", "description": "What agents may do only once a person has agreed: list what waits, decide."},
     {"name": "usage", "description": "What model calls used, and what they cost."},
     {"name": "me", "description": "Everything of one's own: export it, erase it."},
